@@ -1,0 +1,188 @@
+//! The store: where records are kept, and found by form key.
+//!
+//! A folder store keeps them in a folder that any number of processes share; A memory store keeps
+//! them for the life of this process, for hosts without a usable folder.
+
+mod files;
+mod folder;
+mod format;
+mod index;
+mod memory;
+mod pack;
+mod quarantine;
+mod record;
+mod resident;
+mod segment;
+mod snapshot;
+mod writer;
+
+pub use folder::FolderStore;
+pub(crate) use format::FORMAT_VERSION;
+pub use memory::MemoryStore;
+
+use crate::artifact::ImageRef;
+use crate::key::FormKey;
+use crate::metadata::{ArchivedMetadata, Metadata};
+use std::fmt;
+use std::ops::ControlFlow;
+
+/// A record found by key: its metadata was copied, checked and validated; its image was not.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// The key it was found by.
+    pub key: FormKey,
+    /// Manifest and entry.
+    pub metadata: &'a ArchivedMetadata,
+    /// The image, which the loader copies and checks.
+    pub image: ImageRef<'a>,
+}
+
+/// What a look-up comes across.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Found<'a> {
+    /// A record whose metadata is right.
+    Record(Record<'a>),
+    /// Something that failed a check where the record was, or may have been.
+    Damaged(&'a Damage),
+}
+
+/// A record to be kept.
+#[derive(Debug, Clone, Copy)]
+pub struct NewRecord<'a> {
+    /// The key it will be found by.
+    pub key: FormKey,
+    /// Manifest and entry.
+    pub metadata: &'a Metadata,
+    /// The image; its checksum must be the entry's.
+    pub image: ImageRef<'a>,
+}
+
+/// Which check failed, where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The file, if there is one.
+    pub file: Option<std::path::PathBuf>,
+    /// The offset in the file at which the damaged part starts, in bytes.
+    pub offset: u64,
+    /// What was wrong there.
+    pub what: String,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(
+                out,
+                "{}, offset {}: {}",
+                file.display(),
+                self.offset,
+                self.what
+            ),
+            None => write!(out, "offset {}: {}", self.offset, self.what),
+        }
+    }
+}
+
+/// Keeps records.
+pub trait Store: Send + Sync {
+    /// Shows `visit` each record of `key`, newest first, and any damage met on the way, until it
+    /// breaks or there is no more.
+    ///
+    /// The views given to `visit` are valid during the call only.
+    fn get(&self, key: &FormKey, visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>);
+
+    /// Keeps a record. It can be found in this process at once, and in others after a
+    /// [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// A record too large for the format, or a fault of the store's medium; nothing else is lost.
+    fn put(&self, record: NewRecord<'_>) -> Result<(), StoreError>;
+
+    /// Forgets all records of `key` that this process would find. Other processes still find those in
+    /// packs.
+    fn remove(&self, key: &FormKey);
+
+    /// Shows `visit` every record once, and any damage, until it breaks.
+    fn for_each(&self, visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>);
+
+    /// Makes what was put visible to other processes and durable, where the store is either.
+    ///
+    /// # Errors
+    /// The first fault met; what could not be flushed is kept for the next try.
+    fn flush(&self) -> Result<(), StoreError>;
+
+    /// What is in the store.
+    fn statistics(&self) -> StoreStatistics;
+
+    /// Tells the store that a record of `key` failed a check that only its user could make: the image's,
+    /// on the loader's copy. This process then finds none of the records of `key` that it could find
+    /// until now; one that is put after this is found, and found first by later processes.
+    fn report_damage(&self, key: &FormKey, what: &str) {
+        let _ = (key, what);
+    }
+
+    /// Looks for records that other processes have made visible since the store was opened or last
+    /// refreshed. Cheap when there are none.
+    ///
+    /// Returns whether there are any.
+    ///
+    /// # Errors
+    /// A fault of the store's medium; what was found before is still found.
+    fn refresh(&self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+}
+
+/// What is in a store, as far as this process sees it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreStatistics {
+    /// Records, duplicates included.
+    pub records: u64,
+    /// Bytes of the packs and of what was not flushed yet.
+    pub bytes: u64,
+    /// Packs.
+    pub packs: u64,
+    /// Packs or records found damaged.
+    pub damaged: u64,
+}
+
+/// Why a store could not be opened, written or flushed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A file operation failed.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was being done, as a verb.
+        action: &'static str,
+        /// To what.
+        path: std::path::PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The record cannot be written in this format.
+    #[error("the record of {key} cannot be kept: {reason}")]
+    Record {
+        /// Its key.
+        key: FormKey,
+        /// What stands in the way.
+        reason: String,
+    },
+    /// The folder must not be used, because others could have put code there.
+    #[error("{} is not used: {reason}; {remedy}", path.display())]
+    Untrusted {
+        /// The folder, or the parent of it that is at fault.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        reason: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// There is no folder to use.
+    #[error("no cache folder is known: {reason}; set REKINDLE_DIR to a folder of your own")]
+    NoFolder {
+        /// Why none is known.
+        reason: String,
+    },
+}

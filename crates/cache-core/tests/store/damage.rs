@@ -1,0 +1,288 @@
+//! Whatever happens to a pack's bytes, a look-up gives what was put, or says what was wrong.
+
+use crate::records::{Sample, Seen, SeenRecord, files};
+use proptest::prelude::*;
+use rekindle_cache_core::store::{FolderStore, Store};
+use std::path::Path;
+
+const ABSENT: &str = "was never put";
+
+fn samples() -> Vec<Sample> {
+    vec![
+        Sample::new("a", 1, 40),
+        Sample::new("b", 2, 7),
+        Sample::new("a", 3, 33),
+        Sample::new("c", 4, 0),
+    ]
+}
+
+/// A folder in memory where the system has one: thousands of packs are synced here.
+fn new_folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .expect("a folder")
+}
+
+/// The bytes of a pack of `samples`.
+fn pack(samples: &[Sample]) -> Vec<u8> {
+    let folder = new_folder();
+    let store = FolderStore::open(folder.path()).expect("opens");
+    for sample in samples {
+        sample.put(&store).expect("put");
+    }
+    store.flush().expect("flushed");
+    let [pack] = files(folder.path(), "pack").try_into().expect("one pack");
+    std::fs::read(pack).expect("is read")
+}
+
+/// A store's folder in which `bytes` are a file called `name`.
+fn folder_with(name: &str, bytes: &[u8]) -> tempfile::TempDir {
+    let folder = new_folder();
+    drop(FolderStore::open(folder.path()).expect("opens"));
+    std::fs::write(folder.path().join("v1").join(name), bytes).expect("written");
+    folder
+}
+
+/// Opens the store and checks that every look-up is right; gives the records whose images are.
+fn look_up_all(folder: &Path, samples: &[Sample], what: &str) -> Vec<SeenRecord> {
+    let store = FolderStore::open(folder).expect("opens");
+    let mut good = Vec::new();
+    for name in ["a", "b", "c", ABSENT] {
+        let seen = Seen::of(&store, name);
+        let put: Vec<_> = samples
+            .iter()
+            .filter(|sample| sample.metadata.entry.name == name)
+            .collect();
+        assert!(seen.records.len() <= put.len(), "{what}: {seen:?}");
+        if seen.records.is_empty() && !put.is_empty() {
+            assert!(
+                !seen.damage.is_empty(),
+                "{what}: {name} is missing without a reason"
+            );
+            assert!(store.statistics().damaged > 0, "{what}");
+        }
+        for record in seen.records {
+            let is_that = |sample: &&&Sample| sample.metadata == record.metadata;
+            let sample = put
+                .iter()
+                .find(is_that)
+                .unwrap_or_else(|| panic!("{what}: {record:?}"));
+            if record.image_is_right {
+                assert_eq!(record.image, sample.image, "{what}");
+                good.push(record);
+            }
+        }
+    }
+    let damage = Seen::all(&store).damage;
+    assert!(
+        damage.iter().all(|damage| damage.file.is_some()),
+        "{what}: {damage:?}"
+    );
+    good
+}
+
+/// Checks a first look at altered bytes, and that the next process finds no less.
+fn check(bytes: &[u8], samples: &[Sample], what: &str) {
+    let folder = folder_with("0123456789abcdef.pack", bytes);
+    let first = look_up_all(folder.path(), samples, what);
+    let store = FolderStore::open(folder.path()).expect("opens");
+    for record in first {
+        let again = Seen::of(&store, &record.metadata.entry.name);
+        assert!(
+            again.records.contains(&record),
+            "{what}: lost by the next process: {record:?}"
+        );
+    }
+    assert!(files(folder.path(), "segment").is_empty(), "{what}");
+}
+
+#[test]
+fn every_byte_flipped() {
+    let samples = samples();
+    let good = pack(&samples);
+    for place in 0..good.len() {
+        let mut bad = good.clone();
+        bad[place] ^= 1 << (place % 8);
+        check(
+            &bad,
+            &samples,
+            &format!("byte {place} of {} flipped", good.len()),
+        );
+    }
+}
+
+#[test]
+fn every_length() {
+    let samples = samples();
+    let good = pack(&samples);
+    for length in 0..good.len() {
+        check(
+            &good[..length],
+            &samples,
+            &format!("{length} bytes of {}", good.len()),
+        );
+    }
+    let mut longer = good;
+    longer.push(0);
+    check(&longer, &samples, "one byte more");
+}
+
+#[test]
+fn zeros() {
+    let samples = samples();
+    let good = pack(&samples);
+    check(&vec![0; good.len()], &samples, "all zeros");
+    for place in (0..good.len()).step_by(16) {
+        let mut bad = good.clone();
+        bad[place..].fill(0);
+        check(&bad, &samples, &format!("zeros from {place}"));
+        let mut bad = good.clone();
+        bad[..place].fill(0);
+        check(&bad, &samples, &format!("zeros up to {place}"));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn several_places(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
+    ) {
+        let samples = samples();
+        let mut bad = pack(&samples);
+        for (place, byte) in &changes {
+            let place = place.index(bad.len());
+            bad[place] = *byte;
+        }
+        check(&bad, &samples, &format!("{changes:?}"));
+    }
+}
+
+#[test]
+fn a_damaged_pack_is_set_aside_once_and_what_is_intact_stays() {
+    let samples = samples();
+    let mut bad = pack(&samples);
+    bad.truncate(bad.len() - 1);
+    let folder = folder_with("0123456789abcdef.pack", &bad);
+
+    let first = FolderStore::open(folder.path()).expect("opens");
+    assert_eq!(Seen::of(&first, "a").versions(), [3, 1]);
+    assert!(
+        Seen::of(&first, "a").damage.is_empty(),
+        "found, so nothing is amiss"
+    );
+    let missing = Seen::of(&first, ABSENT).damage;
+    let quarantined = folder.path().join("v1/0123456789abcdef.pack.quarantined");
+    assert_eq!(missing.len(), 1, "once per look-up");
+    assert_eq!(missing[0].file.as_deref(), Some(quarantined.as_path()));
+    assert!(
+        missing[0].to_string().contains("the footer is missing"),
+        "{}",
+        missing[0]
+    );
+    assert_eq!(first.statistics().damaged, 1);
+    assert_eq!(first.statistics().records, 4);
+    assert_eq!(std::fs::read(&quarantined).expect("is there"), bad);
+
+    let second = FolderStore::open(folder.path()).expect("opens");
+    assert_eq!(Seen::of(&second, "a").versions(), [3, 1]);
+    assert!(Seen::of(&second, ABSENT).damage.is_empty());
+    assert_eq!(second.statistics().damaged, 0);
+    assert_eq!(files(folder.path(), "pack").len(), 1);
+    first.refresh().expect("refreshed");
+    assert_eq!(first.statistics().records, 4);
+}
+
+#[test]
+fn looking_on_changes_nothing() {
+    let samples = samples();
+    let mut bad = pack(&samples);
+    bad.truncate(bad.len() - 1);
+    let folder = folder_with("0123456789abcdef.pack", &bad);
+    std::fs::write(folder.path().join("v1/0.segment"), &bad).expect("written");
+    let store = FolderStore::open_read_only(folder.path()).expect("opens");
+    assert_eq!(Seen::of(&store, "a").versions(), [3, 1]);
+    assert_eq!(Seen::of(&store, ABSENT).damage.len(), 1);
+    store.refresh().expect("refreshed");
+    assert_eq!(store.statistics().damaged, 1);
+    drop(store);
+    assert_eq!(files(folder.path(), "pack").len(), 1);
+    assert_eq!(files(folder.path(), "segment").len(), 1);
+    assert!(files(folder.path(), "quarantined").is_empty());
+}
+
+#[test]
+fn a_pack_of_another_version_is_left_alone() {
+    let samples = samples();
+    let mut other = pack(&samples);
+    other[8] += 1;
+    let sum = rekindle_cache_core::checksum(&other[..12]).to_le_bytes();
+    other[12..16].copy_from_slice(&sum[..4]);
+    let folder = folder_with("0123456789abcdef.pack", &other);
+    std::fs::write(folder.path().join("v1/0.segment"), &other).expect("written");
+    let store = FolderStore::open(folder.path()).expect("opens");
+    let seen = Seen::of(&store, "a");
+    assert!(
+        seen.records.is_empty() && seen.damage.is_empty(),
+        "{seen:?}"
+    );
+    assert_eq!(store.statistics().damaged, 0);
+    assert_eq!(files(folder.path(), "pack").len(), 1);
+    assert_eq!(files(folder.path(), "segment").len(), 1);
+}
+
+#[test]
+fn a_dead_segment_is_adopted_up_to_what_is_broken() {
+    let samples = samples();
+    let whole = pack(&samples);
+    // A sealed file that was not renamed yet: its index is no record.
+    for length in [
+        whole.len(),
+        whole.len() - 1,
+        whole.len() / 2,
+        200,
+        32,
+        16,
+        0,
+    ] {
+        let folder = folder_with("0123456789abcdef.segment", &whole[..length]);
+        let store = FolderStore::open(folder.path()).expect("opens");
+        let seen = Seen::all(&store);
+        assert!(
+            seen.damage.is_empty(),
+            "an end that was not written is no damage: {seen:?}"
+        );
+        let expected: Vec<_> = samples.iter().take(seen.records.len()).collect();
+        for (record, sample) in seen.records.iter().zip(expected) {
+            assert_eq!(
+                (&record.metadata, &record.image),
+                (&sample.metadata, &sample.image)
+            );
+        }
+        if length >= whole.len() - 1 {
+            assert_eq!(seen.records.len(), samples.len());
+        }
+        assert!(files(folder.path(), "segment").is_empty());
+        assert_eq!(
+            files(folder.path(), "pack").len(),
+            usize::from(!seen.records.is_empty())
+        );
+    }
+}
+
+#[test]
+fn an_adopted_segment_leaves_out_images_that_were_not_written() {
+    let samples = samples();
+    let mut whole = pack(&samples);
+    // The bytes of the first image, as a machine that lost power may leave them.
+    let place = whole
+        .windows(samples[0].image.len())
+        .position(|window| window == samples[0].image)
+        .expect("the image is there");
+    whole[place..place + 8].fill(0);
+    let folder = folder_with("0123456789abcdef.segment", &whole);
+    let store = FolderStore::open(folder.path()).expect("opens");
+    assert_eq!(Seen::of(&store, "a").versions(), [3]);
+    assert_eq!(Seen::of(&store, "b").versions(), [2]);
+}

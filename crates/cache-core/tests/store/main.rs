@@ -1,0 +1,8 @@
+//! The store against a model, against damage, against other processes and against bad folders.
+
+mod damage;
+mod model;
+mod permissions;
+mod processes;
+mod records;
+mod threads;
