@@ -1,0 +1,150 @@
+//! The layout of an image, byte by byte. All numbers are little-endian and unaligned.
+//!
+//! ```text
+//! +--------------------+ 0                             \
+//! | text               |   code, then stubs            |
+//! | slots              |   8 bytes for each            | payload: stays in memory, read-only
+//! | read-only data     |   constants, vtables, arrays  | and executable
+//! | .eh_frame          |   ends in four zero bytes     |
+//! +--------------------+ payload_size                  /
+//! | initial data       |   copied to the data area
+//! +--------------------+ + data_file_size              \
+//! | imports            |   Import * import_count       |
+//! | symbol fixups      |   SymbolFixup * count         | description: read from the copy,
+//! | base fixups        |   u32 * base_fixup_count      | then its space is used again
+//! | exports            |   Export * export_count       |
+//! | strings            |   UTF-8, string_size bytes    |
+//! | footer             |   Footer, 80 bytes            |
+//! +--------------------+ end                           /
+//! ```
+//!
+//! Payload first and footer last: so the payload begins where the copy begins, and the description
+//! is a tail that the next image overwrites.
+//!
+//! # Places
+//!
+//! A *place* is a 32-bit number that names a byte of the loaded image: below [`DATA_DISTANCE`] it is an
+//! offset in the payload, from [`DATA_DISTANCE`] on in the data area (the initial data, followed by
+//! `data_memory_size - data_file_size` zero bytes). An image is always loaded so that place `p` has
+//! the address `base + p`. That fixed distance is what lets text refer to data by 32-bit offsets that
+//! were computed when the image was linked; it is part of the format, not of a window.
+//!
+//! # Fixups
+//!
+//! Each fixup concerns one 8-byte word, which holds its own addend: `word += address of import` for a
+//! symbol fixup, `word += base` for a base fixup, modulo 2^64. The word need not be aligned, and lies
+//! in the payload or in the initial data as a whole. Text has none.
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// The format's version: raised with every change of the layout or of its meaning.
+pub(crate) const VERSION: u16 = 1;
+
+/// Bytes between an image's payload and its data, and the most that either can have: 256 MiB.
+///
+/// Far below the 2 GiB that a 32-bit offset reaches, so that no reference inside an image can be out
+/// of reach; the space between is address space, not memory.
+pub const DATA_DISTANCE: u64 = 256 << 20;
+
+/// The largest alignment that an image can ask for.
+pub const MAX_ALIGNMENT: u64 = 1 << 16;
+
+/// ELF's number for x86-64.
+pub(crate) const MACHINE_X86_64: u16 = 62;
+
+/// The last eight bytes of every image.
+pub(crate) const MAGIC: [u8; 8] = *b"rkindimg";
+
+/// Set in [`Import::flags`]: the import is 0 if nobody knows its name.
+pub(crate) const IMPORT_WEAK: u32 = 1;
+
+/// A name from outside the image.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Import {
+    /// [`symbol_hash`](rekindle_cache_core::symbol_hash) of the name.
+    pub(crate) hash: U64,
+    /// Where the name begins in the strings.
+    pub(crate) name_offset: U32,
+    /// Its length in bytes.
+    pub(crate) name_size: U32,
+    /// [`IMPORT_WEAK`], or 0.
+    pub(crate) flags: U32,
+}
+
+/// A word that the address of an import is added to.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct SymbolFixup {
+    /// The word's place.
+    pub(crate) place: U32,
+    /// The import's index.
+    pub(crate) import: U32,
+}
+
+/// A name that callers can ask for.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Export {
+    /// [`symbol_hash`](rekindle_cache_core::symbol_hash) of the name.
+    pub(crate) hash: U64,
+    /// Where the name begins in the strings.
+    pub(crate) name_offset: U32,
+    /// Its length in bytes.
+    pub(crate) name_size: U32,
+    /// The place that it stands for.
+    pub(crate) place: U32,
+}
+
+/// The figures of an image, in its last 80 bytes.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Footer {
+    /// Bytes of the payload.
+    pub(crate) payload_size: U32,
+    /// Bytes of code at the beginning of the payload, stubs included.
+    pub(crate) text_size: U32,
+    /// Bytes of initial data.
+    pub(crate) data_file_size: U32,
+    /// Bytes of the data area: initial data, then zeros.
+    pub(crate) data_memory_size: U32,
+    /// The alignment of payload and data area: a power of two.
+    pub(crate) alignment: U32,
+    /// Where `.eh_frame` begins in the payload.
+    pub(crate) unwind_offset: U32,
+    /// Its bytes with the terminator; 0 if there is none.
+    pub(crate) unwind_size: U32,
+    /// Where the pointers to initialisers begin in the payload, in the order of running.
+    pub(crate) init_offset: U32,
+    /// How many there are.
+    pub(crate) init_count: U32,
+    /// Where the pointers to finalisers begin in the payload; they run from the last to the first.
+    pub(crate) fini_offset: U32,
+    /// How many there are.
+    pub(crate) fini_count: U32,
+    /// Entries of the import table.
+    pub(crate) import_count: U32,
+    /// Entries of the table of symbol fixups.
+    pub(crate) symbol_fixup_count: U32,
+    /// Entries of the table of base fixups.
+    pub(crate) base_fixup_count: U32,
+    /// Entries of the export table.
+    pub(crate) export_count: U32,
+    /// Bytes of strings.
+    pub(crate) string_size: U32,
+    /// [`VERSION`].
+    pub(crate) version: U16,
+    /// The machine that the text is for, as ELF numbers them.
+    pub(crate) machine: U16,
+    /// 0; for later versions.
+    pub(crate) reserved: U32,
+    /// [`MAGIC`].
+    pub(crate) magic: [u8; 8],
+}
+
+/// Bytes of the footer.
+pub(crate) const FOOTER_SIZE: usize = size_of::<Footer>();
+
+const _: () = assert!(FOOTER_SIZE == 80);
+const _: () = assert!(size_of::<Import>() == 20 && size_of::<Export>() == 20);

@@ -1,0 +1,46 @@
+//! The linking half: an object's bytes to an image's bytes.
+//!
+//! It performs no I/O, reads no clock, has no `unsafe`, and gives the same bytes for the same object
+//! on every host. The phases, in order:
+//!
+//! | phase | file | gives |
+//! | --- | --- | --- |
+//! | read | [`read`], [`sections`] | checked views of sections, symbols and relocations |
+//! | split | [`frames`] | `.eh_frame` as pieces, each with the section that it describes |
+//! | reach | [`reach`] | what the roots need: sections, pieces, slots, stubs, common symbols |
+//! | lay out | [`layout`] | a place for each of these |
+//! | relocate | [`relocate`](self::relocate), [`relocate_x86_64`] | the bytes, and what is left to fix up |
+//!
+//! The input may be hostile: every number from it is checked before use, and the work is bounded by
+//! the size of the object.
+
+mod frames;
+mod layout;
+mod reach;
+mod read;
+mod relocate;
+mod relocate_x86_64;
+mod sections;
+
+use crate::error::LinkError;
+use crate::image::write::{self, Parts};
+
+/// Links `object` into the bytes of an image that exports `roots`.
+pub(crate) fn link(object: &[u8], roots: &[&str]) -> Result<Vec<u8>, LinkError> {
+    let input = read::Input::parse(object)?;
+    let frames = frames::split(&input)?;
+    let reached = reach::reach(&input, &frames, roots)?;
+    let layout = layout::lay_out(&input, &frames, &reached)?;
+    let parts = relocate::relocate(&input, &frames, &reached, &layout)?;
+    write_within(parts, layout.limit)
+}
+
+fn write_within(parts: Parts<'_>, limit: u64) -> Result<Vec<u8>, LinkError> {
+    let too_large = |needed| LinkError::TooLarge { needed, limit };
+    let image = write::write(parts).ok_or_else(|| too_large(u32::MAX.into()))?;
+    // What is not in the layout: the description, which a hostile object could blow up with names.
+    if image.len() as u64 > limit {
+        return Err(too_large(image.len() as u64));
+    }
+    Ok(image)
+}

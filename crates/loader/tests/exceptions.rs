@@ -1,0 +1,165 @@
+//! C++ in loaded code: exceptions, statics, type information, unwind tables that were edited.
+
+mod compiled;
+
+use compiled::{Host, Outcome, compile, function, load_with};
+use rekindle_cache_core::artifact::Loader;
+use rekindle_loader::{NativeLoader, Options};
+use std::error::Error;
+use std::ffi::CStr;
+
+fn cpp(source: &str, flags: &[&str]) -> Result<Vec<u8>, Box<dyn Error>> {
+    // The C++ library is no dependency of a Rust program, but its symbols are wanted in the process.
+    const LIBRARY: &CStr = c"libstdc++.so.6";
+    // SAFETY: the library's initialisers are made to be run like this.
+    let handle = unsafe { libc::dlopen(LIBRARY.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+    assert!(!handle.is_null(), "g++ is there, so its library is");
+    compile("g++", "cpp", source, &[&["-fPIC"], flags].concat())
+}
+
+const THROWING: &str = r#"
+    #include <stdexcept>
+    #include <string>
+    struct Mine { int n; virtual ~Mine() {} };
+    struct Derived : Mine { };
+    static int destroyed = 0;
+    struct Guard { ~Guard() { destroyed++; } };
+    __attribute__((noinline)) static int raise(int n) {
+        Guard guard;
+        if (n == 1) throw std::runtime_error("thirty");
+        if (n == 2) { Derived d; d.n = 10; throw d; }
+        if (n == 3) throw 2;
+        return n;
+    }
+    static int unused(int n) { Guard g; return raise(n); }
+    int (*never_reached)(int) = unused;
+    extern "C" long test() {
+        long sum = 0;
+        for (int i = 0; i < 4; i++) {
+            try { sum += raise(i); }
+            catch (const std::exception &e) { sum += std::string(e.what()) == "thirty" ? 30 : 0; }
+            catch (const Mine &m) { sum += m.n; }
+            catch (int n) { sum += n; }
+        }
+        return sum * 10 + destroyed;
+    }
+"#;
+
+#[test]
+fn exceptions_are_thrown_and_caught_inside() -> Outcome {
+    for anonymous_memory in [false, true] {
+        let mut options = Options::default();
+        options.anonymous_memory = anonymous_memory;
+        let loader = NativeLoader::with_options(options);
+        for flags in [
+            &["-O0"][..],
+            &["-O2"],
+            &["-O2", "-ffunction-sections", "-fdata-sections", "-fno-plt"],
+        ] {
+            let object = cpp(THROWING, flags)?;
+            let code = load_with(&loader, &object, &["test"], &Host::default())?;
+            assert_eq!(function(&code, "test")?(), 424, "{flags:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn exceptions_pass_from_one_image_through_the_host_to_another() -> Outcome {
+    let loader = NativeLoader::new();
+    let thrower = cpp("extern \"C\" long thrower() { throw 42L; }", &["-O2"])?;
+    let thrower = load_with(&loader, &thrower, &["thrower"], &Host::default())?;
+    // Between them: a function without anything to unwind, in an image of its own.
+    let between = compile(
+        "gcc",
+        "c",
+        "long thrower(void); long between(void) { return thrower() + 1; }",
+        &["-fPIC", "-O2", "-fexceptions"],
+    )?;
+    let host = Host(
+        [(
+            "thrower",
+            function(&thrower, "thrower")? as *const () as u64,
+        )]
+        .into(),
+    );
+    let between = load_with(&loader, &between, &["between"], &host)?;
+    let catcher = cpp(
+        "extern \"C\" long between();
+         extern \"C\" long test() { try { return between(); } catch (long n) { return n; } }",
+        &["-O2"],
+    )?;
+    let host = Host(
+        [(
+            "between",
+            function(&between, "between")? as *const () as u64,
+        )]
+        .into(),
+    );
+    let catcher = load_with(&loader, &catcher, &["test"], &host)?;
+    assert_eq!(function(&catcher, "test")?(), 42);
+    Ok(())
+}
+
+#[test]
+fn statics_with_constructors_and_destructors() -> Outcome {
+    let object = cpp(
+        r#"
+        #include <map>
+        #include <string>
+        static std::map<std::string, long> numbers = { { "two", 2 }, { "forty", 40 } };
+        static std::string &lazy() { static std::string text("forty"); return text; }
+        extern "C" long test() { return numbers.at(lazy()) + numbers.at("two"); }
+        "#,
+        &["-O1"],
+    )?;
+    let code = load_with(&NativeLoader::new(), &object, &["test"], &Host::default())?;
+    // Their destructors are registered with the process, through `__dso_handle`, and run at its end.
+    assert_eq!(function(&code, "test")?(), 42);
+    Ok(())
+}
+
+#[test]
+fn type_information_and_virtual_calls() -> Outcome {
+    let object = cpp(
+        r#"
+        struct Shape { virtual long area() const = 0; virtual ~Shape() {} };
+        struct Square : Shape { long side; Square(long s) : side(s) {} long area() const override { return side * side; } };
+        struct Line : Shape { long area() const override { return 0; } };
+        __attribute__((noinline)) static long measure(const Shape &shape) {
+            return shape.area() + (dynamic_cast<const Square *>(&shape) ? 6 : 0);
+        }
+        extern "C" long test() { return measure(Square(6)) + measure(Line()); }
+        "#,
+        &["-O0"],
+    )?;
+    let loader = NativeLoader::new();
+    let image = loader.prepare(&object, &["test"])?;
+    // Virtual tables and type information are written by relocations alone.
+    assert_eq!(rekindle_loader::check(&image.bytes)?.data_size(), 0);
+    let code = load_with(&loader, &object, &["test"], &Host::default())?;
+    assert_eq!(function(&code, "test")?(), 42);
+    Ok(())
+}
+
+#[test]
+fn unwind_tables_of_dropped_functions_are_dropped() -> Outcome {
+    let mut source = String::from("void outside(void);\n");
+    for n in 0..50 {
+        source += &format!("void unused{n}(void) {{ outside(); outside(); }}\n");
+    }
+    source += "long test(void) { return 42; }";
+    let object = compile(
+        "gcc",
+        "c",
+        &source,
+        &["-fPIC", "-O2", "-ffunction-sections"],
+    )?;
+    let loader = NativeLoader::new();
+    let image = loader.prepare(&object, &["test"])?;
+    let description = rekindle_loader::check(&image.bytes)?;
+    assert_eq!(description.imports().len(), 0);
+    // One CIE and one FDE.
+    assert!(description.payload_size() - description.text_size() < 100);
+    Ok(())
+}
