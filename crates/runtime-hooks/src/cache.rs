@@ -1,0 +1,251 @@
+//! A cache opened for one host program, and the sessions that evaluate on it.
+
+use crate::definitions::Definitions;
+use crate::error::HookError;
+use crate::host::SymbolTable;
+use crate::modules::{module_of, modules};
+use crate::process::{Process, ProviderName};
+use crate::statistics::{Counters, Statistics};
+use rekindle_cache_core::Digest;
+use rekindle_cache_core::artifact::{Compiler, Jit, Loader};
+use rekindle_cache_core::folder::default_folder;
+use rekindle_cache_core::key::Environment;
+use rekindle_cache_core::store::{FolderStore, MemoryStore, Store, StoreError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A compiler with what runs its objects.
+pub trait Backend {
+    /// What the compiler and the JIT take.
+    type Unit;
+    /// Makes the objects that are kept.
+    type Compiler: Compiler<Unit = Self::Unit>;
+    /// Runs what must not be kept.
+    type Jit: Jit<Unit = Self::Unit>;
+    /// Runs the objects.
+    type Loader: Loader;
+
+    /// The compiler.
+    fn compiler(&self) -> &Self::Compiler;
+    /// The JIT.
+    fn jit(&self) -> &Self::Jit;
+    /// The loader.
+    fn loader(&self) -> &Self::Loader;
+    /// The target triple that the compiler compiles for.
+    fn target(&self) -> String;
+    /// The CPU features that its code requires.
+    fn required_features(&self) -> Vec<String>;
+    /// The address of a function that the compiler calls without being asked, such as `memcpy`, for
+    /// when neither the host nor the dynamic linker knows it: it is then part of the executable.
+    fn libcall(&self, name: &str) -> Option<u64>;
+}
+
+/// Where a cache keeps its records.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Place {
+    /// `REKINDLE_DIR`, or the platform's folder for caches.
+    #[default]
+    Default,
+    Folder(PathBuf),
+    Memory,
+    Nowhere,
+}
+
+/// Describes a cache that is to be opened.
+#[derive(Debug)]
+pub struct CacheBuilder<B> {
+    backend: B,
+    symbols: SymbolTable,
+    place: Place,
+    inputs: Vec<(String, Digest)>,
+}
+
+impl<B: Backend> CacheBuilder<B> {
+    /// Names that the host's code may refer to, with their addresses. The modules that they lie in
+    /// become part of the environment, by build id.
+    #[must_use]
+    pub fn symbols(mut self, symbols: SymbolTable) -> Self {
+        self.symbols = symbols;
+        self
+    }
+
+    /// Keeps the records in `folder` rather than in `REKINDLE_DIR` or the platform's cache folder.
+    #[must_use]
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.place = Place::Folder(folder.into());
+        self
+    }
+
+    /// Keeps the records in memory, for as long as the cache is open.
+    #[must_use]
+    pub fn in_memory(mut self) -> Self {
+        self.place = Place::Memory;
+        self
+    }
+
+    /// Keeps nothing: every definition is a bypass and runs in the backend's JIT.
+    #[must_use]
+    pub fn off(mut self) -> Self {
+        self.place = Place::Nowhere;
+        self
+    }
+
+    /// Something of the host's own that reaches its code and that neither its build id nor a
+    /// definition's context tells, such as an optimisation switch.
+    #[must_use]
+    pub fn input(mut self, name: &str, digest: Digest) -> Self {
+        self.inputs.push((name.to_owned(), digest));
+        self
+    }
+
+    /// Opens the cache. A folder that cannot be used is reported once, as a warning through `tracing`,
+    /// and memory is used in its place.
+    ///
+    /// # Errors
+    /// A module that provides symbols and whose build cannot be told, unless the cache is off.
+    pub fn open(self) -> Result<Cache<B>, HookError> {
+        let (environment, providers) = match self.place {
+            // Nothing is looked up, so that nothing has to be told apart.
+            Place::Nowhere => (Environment::new("").finish(), BTreeSet::new()),
+            _ => self.environment()?,
+        };
+        let store: Option<Box<dyn Store>> = match self.place {
+            Place::Nowhere => None,
+            Place::Memory => Some(Box::new(MemoryStore::new())),
+            Place::Default => Some(folder_store(default_folder())),
+            Place::Folder(folder) => Some(folder_store(Ok(folder))),
+        };
+        Ok(Cache {
+            backend: self.backend,
+            symbols: self.symbols,
+            environment,
+            providers,
+            store,
+            process: Process::default(),
+            warned: AtomicBool::new(false),
+        })
+    }
+
+    /// The environment, and the modules that are part of it.
+    fn environment(&self) -> Result<(Environment, BTreeSet<ProviderName>), HookError> {
+        let modules = modules();
+        let providers: BTreeMap<_, _> = self
+            .symbols
+            .words()
+            .filter_map(|word| module_of(&modules, word))
+            .chain(modules.first())
+            .map(|module| (ProviderName::of(module), module))
+            .collect();
+        let mut environment = Environment::new(&self.backend.target())
+            .image_format(self.backend.loader().format())
+            .compiler(&self.backend.compiler().fingerprint());
+        for feature in self.backend.required_features() {
+            environment = environment.cpu_feature(&feature);
+        }
+        for (name, module) in &providers {
+            let name = match name {
+                ProviderName::Executable => "",
+                ProviderName::Library(file) => file,
+            };
+            environment = environment.abi(name, &module.identity()?);
+        }
+        for (name, digest) in &self.inputs {
+            environment = environment.host(name, digest);
+        }
+        Ok((environment.finish(), providers.into_keys().collect()))
+    }
+}
+
+fn folder_store(folder: Result<PathBuf, StoreError>) -> Box<dyn Store> {
+    match folder.and_then(|folder| FolderStore::open(&folder)) {
+        Ok(store) => Box::new(store),
+        Err(error) => {
+            tracing::warn!("nothing will be kept after this process: {error}");
+            Box::new(MemoryStore::new())
+        }
+    }
+}
+
+/// A cache opened for one host program: a store, a backend, and the environment that they make with
+/// this process.
+pub struct Cache<B: Backend> {
+    pub(crate) backend: B,
+    pub(crate) symbols: SymbolTable,
+    pub(crate) environment: Environment,
+    /// The modules whose identity is part of the environment.
+    pub(crate) providers: BTreeSet<ProviderName>,
+    /// `None` if the cache is off.
+    pub(crate) store: Option<Box<dyn Store>>,
+    pub(crate) process: Process,
+    warned: AtomicBool,
+}
+
+impl<B: Backend> Cache<B> {
+    /// Starts the description of a cache on `backend`.
+    pub fn builder(backend: B) -> CacheBuilder<B> {
+        CacheBuilder {
+            backend,
+            symbols: SymbolTable::new(),
+            place: Place::default(),
+            inputs: Vec::new(),
+        }
+    }
+
+    /// Starts a session: the definitions of one runtime instance, which know nothing of another's.
+    pub fn session(self: &Arc<Self>) -> Session<B> {
+        Session {
+            cache: Arc::clone(self),
+            definitions: Mutex::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Makes what was compiled durable and visible to other processes.
+    ///
+    /// # Errors
+    /// The store's first fault. What was not written stays usable in this process.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.store.as_ref().map_or(Ok(()), |store| store.flush())
+    }
+
+    /// Tells of the first fault of the store; the others say the same again.
+    pub(crate) fn warn_once(&self, error: &StoreError) {
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!("what this process compiles may not be kept: {error}");
+        }
+    }
+
+    /// The environment that every key of this cache holds.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+}
+
+impl<B: Backend> Drop for Cache<B> {
+    fn drop(&mut self) {
+        if let Err(error) = self.flush() {
+            self.warn_once(&error);
+        }
+    }
+}
+
+/// One runtime instance on a cache: which definitions it has, and what came of them.
+pub struct Session<B: Backend> {
+    pub(crate) cache: Arc<Cache<B>>,
+    pub(crate) definitions: Mutex<Definitions>,
+    pub(crate) counters: Counters,
+}
+
+impl<B: Backend> Session<B> {
+    /// The cache that this session evaluates on.
+    pub fn cache(&self) -> &Arc<Cache<B>> {
+        &self.cache
+    }
+
+    /// What came of the definitions evaluated so far.
+    pub fn statistics(&self) -> Statistics {
+        self.counters.read()
+    }
+}

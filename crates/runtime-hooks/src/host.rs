@@ -1,0 +1,115 @@
+//! What Rekindle asks of a host, the table of symbols that a host registers, and how both bind code.
+
+use crate::cache::{Backend, Cache};
+use crate::process::ProviderName;
+use rekindle_cache_core::artifact::Symbols;
+use rekindle_cache_core::{Digest, symbol_hash};
+use rustc_hash::FxHashMap;
+use std::cell::RefCell;
+
+/// What the cache asks of the runtime that it serves.
+pub trait Host {
+    /// A digest of what `symbol` means in `namespace` at this moment: which definition, and whether it
+    /// is one that runs at compile time. Absence is an answer too, with a digest of its own. `None` if it
+    /// cannot be told.
+    fn resolution(&self, namespace: &str, symbol: &str) -> Option<Digest>;
+
+    /// The word for a name that the host's code refers to and the registered table does not hold:
+    /// variables, constants, the origin of the definition being loaded. `hash` is
+    /// [`symbol_hash`] of `name`.
+    fn symbol(&self, hash: u64, name: &str) -> Option<u64>;
+}
+
+/// Names that stay the same for the life of the process, with their addresses.
+#[derive(Debug, Default)]
+pub struct SymbolTable {
+    words: FxHashMap<u64, (Box<str>, u64)>,
+}
+
+impl SymbolTable {
+    /// An empty table.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds `name`. The last word given for a name stands.
+    ///
+    /// Two names with one 64-bit hash cannot both be in a table; the second is left to the host's
+    /// [`symbol`](Host::symbol), and `false` is returned.
+    pub fn insert(&mut self, name: &str, word: u64) -> bool {
+        let hash = symbol_hash(name);
+        match self.words.get(&hash) {
+            Some((other, _)) if **other != *name => false,
+            _ => {
+                self.words.insert(hash, (name.into(), word));
+                true
+            }
+        }
+    }
+
+    /// The word of a name.
+    pub fn get(&self, hash: u64, name: &str) -> Option<u64> {
+        let (known, word) = self.words.get(&hash)?;
+        (**known == *name).then_some(*word)
+    }
+
+    /// The words of all names, in no order.
+    pub(crate) fn words(&self) -> impl Iterator<Item = u64> + '_ {
+        self.words.values().map(|(_, word)| *word)
+    }
+}
+
+/// The words that an image is bound to: the registered table first, then the host, then the process,
+/// and at last what the compiler brings along.
+pub(crate) struct Bindings<'a, B: Backend> {
+    cache: &'a Cache<B>,
+    host: &'a dyn Host,
+    /// Whether a library that is not part of the environment may provide symbols.
+    permitted: &'a dyn Fn(&str) -> bool,
+    libraries: RefCell<Vec<String>>,
+}
+
+impl<'a, B: Backend> Bindings<'a, B> {
+    pub(crate) fn new(
+        cache: &'a Cache<B>,
+        host: &'a dyn Host,
+        permitted: &'a dyn Fn(&str) -> bool,
+    ) -> Self {
+        Self {
+            cache,
+            host,
+            permitted,
+            libraries: RefCell::default(),
+        }
+    }
+
+    /// The libraries beyond the environment that provided symbols.
+    pub(crate) fn libraries(self) -> Vec<String> {
+        self.libraries.into_inner()
+    }
+}
+
+impl<B: Backend> Symbols for Bindings<'_, B> {
+    fn address(&self, hash: u64, name: &str) -> Option<u64> {
+        let known = self.cache.symbols.get(hash, name);
+        let known = known.or_else(|| self.host.symbol(hash, name));
+        if known.is_some() {
+            return known;
+        }
+        let Some(provided) = self.cache.process.find(hash, name) else {
+            return self.cache.backend.libcall(name);
+        };
+        if let ProviderName::Library(library) = &provided.module
+            && !self.cache.providers.contains(&provided.module)
+        {
+            if !(self.permitted)(library) {
+                return None;
+            }
+            let mut libraries = self.libraries.borrow_mut();
+            if !libraries.contains(library) {
+                libraries.push(library.clone());
+            }
+        }
+        Some(provided.address)
+    }
+}

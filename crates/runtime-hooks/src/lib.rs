@@ -1,0 +1,48 @@
+//! The definition-evaluating fast path: what a runtime depends on to get its code back.
+//!
+//! A runtime opens a [`Cache`], starts a [`Session`] on it, and passes each definition's source text to
+//! [`Session::eval_def`]. If an earlier process compiled exactly this definition, and everything that it
+//! depended on still is what it was, its code is loaded and nothing of the runtime's front end runs.
+//! Otherwise the runtime's closure reads and compiles it, telling a [`Recorder`] what it looks at, and the
+//! very object that it makes is both run and kept.
+//!
+//! The whole of it is `examples/answer.rs`:
+#![cfg_attr(feature = "cranelift", doc = "```")]
+#![cfg_attr(feature = "cranelift", doc = include_str!("../examples/answer.rs"))]
+#![cfg_attr(feature = "cranelift", doc = "```")]
+//!
+//! What makes a hit right is written down at [`Recorder`] and in the keys of `rekindle-cache-core`.
+
+mod cache;
+mod definitions;
+mod error;
+mod evaluate;
+mod host;
+mod modules;
+mod outcome;
+mod process;
+mod recorder;
+mod statistics;
+
+#[cfg(feature = "cranelift")]
+pub mod cranelift;
+
+pub use cache::{Backend, Cache, CacheBuilder, Session};
+pub use error::{EvalError, HookError};
+pub use evaluate::{Compilation, Evaluated, Ran};
+pub use host::{Host, SymbolTable};
+pub use modules::{Module, module_of, modules};
+pub use outcome::{BypassReason, MissReason, Outcome, RejectReason};
+pub use recorder::Recorder;
+pub use statistics::Statistics;
+
+pub use rekindle_cache_core::key::Definition;
+pub use rekindle_cache_core::{Digest, DigestBuilder, symbol_hash};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks what stays right even if a thread panicked while it held the lock: every change under our
+/// locks is made by single calls that leave the data whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

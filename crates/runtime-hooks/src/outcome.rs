@@ -1,0 +1,132 @@
+//! The four outcomes of a look-up, and their reasons.
+
+use rekindle_cache_core::artifact::DependencyKind;
+use std::fmt;
+
+/// What came of evaluating one definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Code that an earlier evaluation kept was loaded; nothing was compiled.
+    Hit,
+    /// Nothing usable was there; compiled and kept.
+    Miss(MissReason),
+    /// Compiled and run, but not kept.
+    Bypass(BypassReason),
+    /// Something was there and failed a check; compiled and kept.
+    Rejected(RejectReason),
+}
+
+impl Outcome {
+    /// The outcome's name, as statistics use it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss(_) => "miss",
+            Self::Bypass(_) => "bypass",
+            Self::Rejected(_) => "rejected",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hit => write!(out, "hit"),
+            Self::Miss(reason) => write!(out, "miss: {reason}"),
+            Self::Bypass(reason) => write!(out, "bypass: {reason}"),
+            Self::Rejected(reason) => write!(out, "rejected: {reason}"),
+        }
+    }
+}
+
+/// Why a look-up found nothing usable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MissReason {
+    /// No record has this form key: the definition, its context or the environment is new.
+    New,
+    /// A record was there, but a dependency is not what it was.
+    Stale {
+        /// The sort of dependency.
+        kind: DependencyKind,
+        /// Its name.
+        name: String,
+    },
+    /// A record was there that names a sort of dependency this version does not know.
+    UnknownDependency,
+}
+
+impl fmt::Display for MissReason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::New => write!(out, "no record of this text in this environment"),
+            Self::Stale { kind, name } => match kind {
+                DependencyKind::Behaviour => write!(out, "what {name} does has changed"),
+                DependencyKind::Resolution => write!(out, "what {name} means has changed"),
+                DependencyKind::Module => write!(out, "the module {name} has changed"),
+                _ => write!(out, "{name} has changed"),
+            },
+            Self::UnknownDependency => write!(out, "recorded by a newer version"),
+        }
+    }
+}
+
+/// Why code was not kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BypassReason {
+    /// The cache is off.
+    Off,
+    /// Compiling did what cannot be recorded and repeated; in the host's words.
+    Unrecordable(String),
+    /// Something ran at compile time that reaches a definition whose value nothing determines.
+    Volatile {
+        /// What ran.
+        ran: String,
+        /// The volatile definition that it reaches.
+        reaches: String,
+    },
+    /// The loader does not link or load what the compiler made.
+    Unloadable(String),
+}
+
+impl fmt::Display for BypassReason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => write!(out, "the cache is off"),
+            Self::Unrecordable(what) => {
+                write!(out, "compiling cannot be repeated from a record: {what}")
+            }
+            Self::Unloadable(why) => write!(out, "the loader cannot take it: {why}"),
+            Self::Volatile { ran, reaches } if ran == reaches => {
+                write!(
+                    out,
+                    "{ran} ran at compile time, and its value is not determined by its code"
+                )
+            }
+            Self::Volatile { ran, reaches } => write!(
+                out,
+                "{ran} ran at compile time and reaches {reaches}, whose value is not determined by its code"
+            ),
+        }
+    }
+}
+
+/// Why a record was not used although its key was right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RejectReason {
+    /// The store found it damaged, or found damage where it may have been.
+    Damaged(String),
+    /// The loader refused its image.
+    Image(String),
+}
+
+impl fmt::Display for RejectReason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged(what) => write!(out, "damaged record: {what}"),
+            Self::Image(what) => write!(out, "image refused: {what}"),
+        }
+    }
+}

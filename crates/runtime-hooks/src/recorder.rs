@@ -1,0 +1,117 @@
+//! What a host tells while it compiles: the recording context.
+
+use crate::definitions::Definitions;
+use crate::host::Host;
+use crate::outcome::BypassReason;
+use rekindle_cache_core::artifact::{Dependency, DependencyKind};
+use rustc_hash::FxHashSet;
+use std::cell::RefCell;
+use std::sync::Mutex;
+
+/// Gathers what a definition's compilation depends on.
+///
+/// The host tells it of everything outside the definition's text that it looked at or ran. What is not
+/// told is not checked on the next look-up, so a host that cannot tell has to call
+/// [`bypass`](Self::bypass).
+pub struct Recorder<'a> {
+    host: &'a dyn Host,
+    definitions: &'a Mutex<Definitions>,
+    gathered: RefCell<Gathered>,
+}
+
+#[derive(Default)]
+struct Gathered {
+    dependencies: FxHashSet<Dependency>,
+    bypass: Option<BypassReason>,
+}
+
+/// What a [`Recorder`] gathered.
+pub(crate) struct Recorded {
+    pub(crate) dependencies: Vec<Dependency>,
+    pub(crate) bypass: Option<BypassReason>,
+}
+
+impl<'a> Recorder<'a> {
+    pub(crate) fn new(host: &'a dyn Host, definitions: &'a Mutex<Definitions>) -> Self {
+        Self {
+            host,
+            definitions,
+            gathered: RefCell::default(),
+        }
+    }
+
+    /// Notes that the definition `name` ran or was read while compiling: a macro that was expanded, a
+    /// function that was inlined. It counts with all that it can reach.
+    pub fn ran(&self, name: &str) {
+        let mut definitions = crate::lock(self.definitions);
+        let id = definitions.number(name);
+        match definitions.behaviour(id) {
+            Ok(digest) => self.depend(DependencyKind::Behaviour, name, "", digest),
+            Err(reaches) => {
+                let reason = BypassReason::Volatile {
+                    ran: name.to_owned(),
+                    reaches: reaches.to_owned(),
+                };
+                self.set_bypass(reason);
+            }
+        }
+    }
+
+    /// Notes that `symbol` was looked up in `namespace`, whatever it was found to mean. To be called
+    /// before the compilation itself changes the answer.
+    pub fn resolved(&self, namespace: &str, symbol: &str) {
+        match self.host.resolution(namespace, symbol) {
+            Some(digest) => self.depend(DependencyKind::Resolution, symbol, namespace, digest),
+            None => self.bypass(&format!("the host cannot tell what {symbol} means")),
+        }
+    }
+
+    /// Declares that the code must not be kept, and why. The first reason stands.
+    pub fn bypass(&self, reason: &str) {
+        self.set_bypass(BypassReason::Unrecordable(reason.to_owned()));
+    }
+
+    fn set_bypass(&self, reason: BypassReason) {
+        self.gathered.borrow_mut().bypass.get_or_insert(reason);
+    }
+
+    fn depend(
+        &self,
+        kind: DependencyKind,
+        name: &str,
+        scope: &str,
+        digest: rekindle_cache_core::Digest,
+    ) {
+        let dependency = Dependency {
+            kind,
+            name: name.to_owned(),
+            scope: scope.to_owned(),
+            digest,
+        };
+        self.gathered.borrow_mut().dependencies.insert(dependency);
+    }
+
+    /// All that was told, dependencies sorted. One thing seen with two digests has changed while the
+    /// definition was compiled, which no record can express.
+    pub(crate) fn finish(self) -> Recorded {
+        let Gathered {
+            dependencies,
+            mut bypass,
+        } = self.gathered.into_inner();
+        let mut dependencies: Vec<_> = dependencies.into_iter().collect();
+        dependencies.sort();
+        let twice = dependencies.windows(2).find(|pair| {
+            pair[0].kind == pair[1].kind
+                && pair[0].name == pair[1].name
+                && pair[0].scope == pair[1].scope
+        });
+        if let Some(pair) = twice {
+            let what = format!("{} changed while this was compiled", pair[0].name);
+            bypass.get_or_insert(BypassReason::Unrecordable(what));
+        }
+        Recorded {
+            dependencies,
+            bypass,
+        }
+    }
+}
