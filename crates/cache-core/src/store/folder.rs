@@ -92,7 +92,8 @@ impl FolderStore {
     /// Opens the store in `folder`, and makes the folder if it is not there.
     ///
     /// What dead processes left is adopted, and damaged packs are set aside. In a folder that this user
-    /// can read but not write, records are found, and those put stay in memory.
+    /// can read but not write, records are found, and those put stay in memory: [`flush`](Store::flush)
+    /// says so.
     ///
     /// # Errors
     /// A folder that cannot be made or read, or [`StoreError::Untrusted`]: one that others can write or
@@ -108,10 +109,7 @@ impl FolderStore {
         ) {
             Ok(()) => Access::ReadWrite,
             Err(error) => {
-                tracing::warn!(
-                    folder = %folder.display(), %error,
-                    "the cache cannot be written: what is compiled is not kept for the next process"
-                );
+                tracing::debug!(folder = %folder.display(), %error, "the cache can be read only");
                 Access::ReadOnly
             }
         };

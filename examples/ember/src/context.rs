@@ -1,0 +1,301 @@
+//! What a running program has at hand: the handle scope, the pending exception, the stack's limit,
+//! output, and what is noted while macros run.
+//!
+//! A context belongs to one thread and is used through `&Context` everywhere: compiled code calls
+//! natives, which call compiled code again.
+
+use std::cell::{Cell, RefCell};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Exception, Origin, Raised, Thrown, Trace, TraceEntry};
+use crate::namespace::Namespaces;
+use crate::runtime::{call, stack};
+use crate::value::{Name, Position, Value, View};
+
+mod output;
+
+use output::Output;
+
+/// The state of a running program.
+pub struct Context {
+    /// Values that compiled frames and natives hold only as borrowed words.
+    scope: RefCell<Vec<Value>>,
+    pending: RefCell<Option<Thrown>>,
+    /// What was caught last, if it was no exception object, so that throwing it again keeps its
+    /// trace. Exception objects carry theirs.
+    caught: RefCell<Option<Thrown>>,
+    stack_limit: usize,
+    namespaces: Namespaces,
+    compiling: Cell<bool>,
+    impure: Cell<Option<&'static str>>,
+    gensym_tag: RefCell<String>,
+    gensym_count: Cell<u64>,
+    output: RefCell<Output>,
+    program_folder: RefCell<PathBuf>,
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Context {
+    /// A context for the calling thread, with the natives in `ember.core`, that prints to stdout.
+    pub fn new() -> Self {
+        Self::with_output(Output::stdout())
+    }
+
+    /// A context that prints to `sink`.
+    pub fn printing_to(sink: Box<dyn Write>) -> Self {
+        Self::with_output(Output::to(sink))
+    }
+
+    fn with_output(output: Output) -> Self {
+        let namespaces = Namespaces::new();
+        crate::natives::install(&namespaces);
+        Self {
+            scope: RefCell::new(Vec::with_capacity(1024)),
+            pending: RefCell::new(None),
+            caught: RefCell::new(None),
+            stack_limit: stack::limit(),
+            namespaces,
+            compiling: Cell::new(false),
+            impure: Cell::new(None),
+            gensym_tag: RefCell::new("0".to_owned()),
+            gensym_count: Cell::new(0),
+            output: RefCell::new(output),
+            program_folder: RefCell::default(),
+        }
+    }
+
+    /// The namespaces and their vars.
+    pub fn namespaces(&self) -> &Namespaces {
+        &self.namespaces
+    }
+
+    /// Calls anything callable: a function, keyword, map, set, vector or var.
+    ///
+    /// # Errors
+    ///
+    /// What the callee throws, or that `function` cannot be called so.
+    pub fn call(&self, function: &Value, arguments: &[Value]) -> Result<Value, Raised> {
+        call::call(self, function, arguments)
+    }
+
+    /// How many values the handle scope holds.
+    #[inline]
+    pub fn scope_mark(&self) -> usize {
+        self.scope.borrow().len()
+    }
+
+    /// Drops what the handle scope got after `mark` was taken.
+    #[inline]
+    pub fn scope_truncate(&self, mark: usize) {
+        self.scope.borrow_mut().truncate(mark);
+    }
+
+    /// Keeps `value` alive until the scope is truncated, and gives its borrowed word.
+    #[inline]
+    pub fn keep(&self, value: Value) -> u64 {
+        let word = value.word();
+        if value.is_heap() {
+            self.scope.borrow_mut().push(value);
+        }
+        word
+    }
+
+    /// Throws `value`.
+    pub fn throw(&self, value: Value) -> Raised {
+        let caught = self.caught.take();
+        let trace = match value.view() {
+            View::Exception(exception) => exception.trace.take(),
+            _ => match caught {
+                Some(caught) if caught.value.is_identical(&value) => caught.trace,
+                _ => Trace::default(),
+            },
+        };
+        *self.pending.borrow_mut() = Some(Thrown { value, trace });
+        Raised(())
+    }
+
+    /// Throws an exception with a message and no data.
+    #[cold]
+    pub fn raise(&self, message: impl Into<Box<str>>) -> Raised {
+        self.raise_with(message, Value::map([]))
+    }
+
+    /// Throws an exception with a message and data.
+    #[cold]
+    pub fn raise_with(&self, message: impl Into<Box<str>>, data: Value) -> Raised {
+        self.throw(Value::exception(Exception::new(message, data)))
+    }
+
+    /// Throws an exception whose first place is known: one of the reader or the compiler.
+    #[cold]
+    pub fn raise_at(
+        &self,
+        message: impl Into<Box<str>>,
+        origin: &Origin,
+        position: Position,
+    ) -> Raised {
+        let raised = self.raise(message);
+        self.trace(origin, position, Value::NIL);
+        raised
+    }
+
+    /// Adds a frame that the pending exception leaves.
+    pub fn trace(&self, origin: &Origin, position: Position, function: Value) {
+        if let Some(thrown) = self.pending.borrow_mut().as_mut() {
+            thrown.trace.push(|| TraceEntry {
+                origin: origin.clone(),
+                position,
+                function,
+            });
+        }
+    }
+
+    /// Whether an exception is pending.
+    pub fn is_raised(&self) -> bool {
+        self.pending.borrow().is_some()
+    }
+
+    /// Takes the pending exception, to show it.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "who takes the exception has no marker left"
+    )]
+    pub fn take_thrown(&self, raised: Raised) -> Thrown {
+        let Raised(()) = raised;
+        self.take_pending()
+    }
+
+    fn take_pending(&self) -> Thrown {
+        self.pending.take().unwrap_or_else(|| Thrown {
+            value: Value::exception(Exception::new("an error without an exception", Value::NIL)),
+            trace: Trace::default(),
+        })
+    }
+
+    /// Takes the pending exception and gives what was thrown; throwing it again goes on with its
+    /// trace.
+    pub fn catch(&self) -> Value {
+        let Thrown { value, trace } = self.take_pending();
+        if let View::Exception(exception) = value.view() {
+            exception.trace.replace(trace);
+        } else if value.is_heap() {
+            let value = value.clone();
+            *self.caught.borrow_mut() = Some(Thrown { value, trace });
+        }
+        value
+    }
+
+    /// Whether the native stack is nearly used up.
+    #[inline]
+    pub fn stack_is_low(&self) -> bool {
+        stack::current() < self.stack_limit
+    }
+
+    /// Raises an exception if the native stack is nearly used up.
+    ///
+    /// # Errors
+    ///
+    /// It is.
+    #[inline]
+    pub fn check_stack(&self) -> Result<(), Raised> {
+        match self.stack_is_low() {
+            true => Err(self.raise("stack overflow")),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether macros run.
+    pub fn is_compiling(&self) -> bool {
+        self.compiling.get()
+    }
+
+    /// Says whether macros run from here on; gives what was said before.
+    pub fn set_compiling(&self, compiling: bool) -> bool {
+        self.compiling.replace(compiling)
+    }
+
+    /// Notes that something was done that a cached definition could not repeat; the first reason
+    /// counts.
+    #[inline]
+    pub fn note_impure(&self, reason: &'static str) {
+        if self.impure.get().is_none() {
+            self.impure.set(Some(reason));
+        }
+    }
+
+    /// The first reason that was noted since the last [`Context::reset_impure`].
+    pub fn impure(&self) -> Option<&'static str> {
+        self.impure.get()
+    }
+
+    /// Forgets the reason and gives it.
+    pub fn reset_impure(&self) -> Option<&'static str> {
+        self.impure.take()
+    }
+
+    /// Starts the generated names of a definition: they carry `tag` and are counted from 0.
+    /// Outside of definitions the tag is `0`.
+    pub fn begin_gensyms(&self, tag: &str) {
+        tag.clone_into(&mut self.gensym_tag.borrow_mut());
+        self.gensym_count.set(0);
+    }
+
+    /// A new name, `base__TAG_n`.
+    pub fn gensym(&self, base: &str) -> Name {
+        let count = self.gensym_count.get();
+        self.gensym_count.set(count + 1);
+        Name::local(&format!("{base}__{}_{count}", self.gensym_tag.borrow()))
+    }
+
+    /// The folder of the program's file; empty, which means the working folder, without one.
+    pub fn program_folder(&self) -> PathBuf {
+        self.program_folder.borrow().clone()
+    }
+
+    /// Says where the program's file lies.
+    pub fn set_program_folder(&self, folder: &Path) {
+        folder.clone_into(&mut self.program_folder.borrow_mut());
+    }
+
+    /// Prints `text`. A sink that fails, such as a closed pipe, swallows the rest.
+    pub fn print(&self, text: &str) {
+        self.output.borrow_mut().write(text);
+    }
+
+    /// Hands on what was printed and is still buffered; wanted before anything goes to stderr and at
+    /// the end.
+    pub fn flush_output(&self) {
+        self.output.borrow_mut().flush();
+    }
+
+    /// Keeps `words` that are borrowed from above `mark`, and drops the rest above it.
+    pub(crate) fn scope_retain(&self, mark: usize, words: &[Value]) {
+        let mut scope = self.scope.borrow_mut();
+        let top = scope.len();
+        scope.extend(words.iter().filter(|value| value.is_heap()).cloned());
+        scope.drain(mark.min(top)..top);
+    }
+
+    /// Drops what the scope got after `mark`, except for `result`, which the scope keeps from now on.
+    #[inline]
+    pub(crate) fn scope_leave(&self, mark: usize, result: &Value) {
+        let mut scope = self.scope.borrow_mut();
+        if !result.is_heap() {
+            scope.truncate(mark);
+            return;
+        }
+        // Held across the truncation, which may drop the word that it was borrowed from.
+        let result = result.clone();
+        scope.truncate(mark);
+        scope.push(result);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

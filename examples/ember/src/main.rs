@@ -1,0 +1,143 @@
+//! `ember`: runs programs and expressions of the ember language through the Rekindle code cache.
+
+use clap::{Args, Parser, Subcommand};
+use ember::report::Report;
+use ember::vm::{CachePlace, Failure, Vm, VmOptions};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+mod repl;
+
+/// A small Clojure-like language whose compiled definitions outlive the process.
+#[derive(Parser)]
+#[command(name = "ember", version)]
+struct Command {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Runs a program.
+    Run {
+        /// The program's file; what it requires is looked for beside it.
+        file: PathBuf,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Evaluates expressions and prints the value of the last.
+    Eval {
+        /// One or more expressions.
+        text: String,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Reads expressions from a terminal and prints their values.
+    Repl {
+        #[command(flatten)]
+        options: Options,
+    },
+}
+
+#[derive(Args)]
+struct Options {
+    /// Prints one line of statistics on stderr at the end.
+    #[arg(long)]
+    stats: bool,
+    /// Writes the statistics as JSON to PATH.
+    #[arg(long, value_name = "PATH")]
+    stats_json: Option<PathBuf>,
+    /// Keeps nothing and uses nothing that was kept.
+    #[arg(long)]
+    no_cache: bool,
+}
+
+/// The native stack that a program may use. Only what is touched takes memory.
+const STACK_BYTES: usize = 128 << 20;
+
+fn main() -> ExitCode {
+    let command = Command::parse();
+    warn_on_stderr();
+    let evaluating = std::thread::Builder::new()
+        .name("ember".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(move || perform(command.action));
+    match evaluating.map(std::thread::JoinHandle::join) {
+        Ok(Ok(code)) => code,
+        // The thread's own message has been printed.
+        Ok(Err(_panic)) => ExitCode::from(101),
+        Err(error) => {
+            eprintln!("error: no thread to evaluate on: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Shows the libraries' warnings, or what `REKINDLE_LOG` asks for.
+fn warn_on_stderr() {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_env_var("REKINDLE_LOG")
+        .with_default_directive(tracing_subscriber::filter::LevelFilter::WARN.into())
+        .from_env_lossy();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .with_ansi(false)
+        .init();
+}
+
+fn perform(action: Action) -> ExitCode {
+    let (options, main_file) = match &action {
+        Action::Run { options, file } => (options, Some(file.clone())),
+        Action::Eval { options, .. } | Action::Repl { options } => (options, None),
+    };
+    let vm = Vm::new(&VmOptions {
+        cache: if options.no_cache {
+            CachePlace::Off
+        } else {
+            CachePlace::Default
+        },
+        main_file,
+    });
+    let vm = match vm {
+        Ok(vm) => vm,
+        Err(failure) => return fail(&failure),
+    };
+    let result = match &action {
+        Action::Run { file, .. } => vm.run_file(file).map(drop),
+        Action::Eval { text, .. } => vm
+            .eval_text("expression", text)
+            .and_then(|value| vm.print_value(&value)),
+        Action::Repl { .. } => repl::repl(&vm),
+    };
+    vm.flush_output();
+    let code = match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => fail(&failure),
+    };
+    let (stats, stats_json) = match action {
+        Action::Run { options, .. } | Action::Eval { options, .. } | Action::Repl { options } => {
+            (options.stats, options.stats_json)
+        }
+    };
+    let report = Report::new(&vm.statistics());
+    // Closes the cache, which makes what was compiled last.
+    drop(vm);
+    if stats {
+        eprintln!("{report}");
+    }
+    match stats_json.map(|path| (report.write_json(&path), path)) {
+        Some((Err(error), path)) => {
+            eprintln!("error: cannot write {}: {error}", path.display());
+            ExitCode::FAILURE
+        }
+        _ => code,
+    }
+}
+
+fn fail(failure: &Failure) -> ExitCode {
+    eprintln!("{failure}");
+    ExitCode::FAILURE
+}

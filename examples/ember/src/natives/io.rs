@@ -1,0 +1,83 @@
+//! Printing, files, and reading data.
+
+use super::Native;
+use super::arguments::text;
+use crate::context::Context;
+use crate::error::Raised;
+use crate::reader::read_constant;
+use crate::value::{Value, print_plain, write_plain, write_readable};
+
+pub(super) const NATIVES: &[Native] = &[
+    Native::at_least("print", 0, |cx, args| show(cx, args, write_plain, "")).impure("printing"),
+    Native::at_least("println", 0, |cx, args| show(cx, args, write_plain, "\n")).impure("printing"),
+    Native::at_least("pr", 0, |cx, args| show(cx, args, write_readable, "")).impure("printing"),
+    Native::at_least("prn", 0, |cx, args| show(cx, args, write_readable, "\n")).impure("printing"),
+    Native::exactly("flush", 0, flush).impure("printing"),
+    Native::exactly("slurp", 1, slurp).impure("reading a file"),
+    Native::exactly("spit", 2, spit).impure("writing a file"),
+    Native::exactly("program-path", 1, program_path).impure("where the program lies"),
+    Native::exactly("read-string", 1, read_string),
+];
+
+fn show(
+    cx: &Context,
+    args: &[Value],
+    write: fn(&mut String, &Value),
+    end: &str,
+) -> Result<Value, Raised> {
+    let mut text = String::new();
+    for (index, value) in args.iter().enumerate() {
+        if index > 0 {
+            text.push(' ');
+        }
+        write(&mut text, value);
+    }
+    text.push_str(end);
+    cx.print(&text);
+    Ok(Value::NIL)
+}
+
+fn flush(cx: &Context, _: &[Value]) -> Result<Value, Raised> {
+    cx.flush_output();
+    Ok(Value::NIL)
+}
+
+fn slurp(cx: &Context, args: &[Value]) -> Result<Value, Raised> {
+    let [path] = args else { return Ok(Value::NIL) };
+    let path = text(cx, "slurp", path)?;
+    match std::fs::read_to_string(path) {
+        Ok(contents) => Ok(Value::string(contents)),
+        Err(error) => Err(cx.raise(format!("slurp: cannot read {path}: {error}"))),
+    }
+}
+
+/// The path of a file that lies beside the program.
+fn program_path(cx: &Context, args: &[Value]) -> Result<Value, Raised> {
+    let [file] = args else { return Ok(Value::NIL) };
+    let file = text(cx, "program-path", file)?;
+    let path = cx.program_folder().join(file);
+    Ok(Value::string(path.to_string_lossy()))
+}
+
+fn spit(cx: &Context, args: &[Value]) -> Result<Value, Raised> {
+    let [path, contents] = args else {
+        return Ok(Value::NIL);
+    };
+    let path = text(cx, "spit", path)?;
+    match std::fs::write(path, print_plain(contents)) {
+        Ok(()) => Ok(Value::NIL),
+        Err(error) => Err(cx.raise(format!("spit: cannot write {path}: {error}"))),
+    }
+}
+
+fn read_string(cx: &Context, args: &[Value]) -> Result<Value, Raised> {
+    let [source] = args else {
+        return Ok(Value::NIL);
+    };
+    let source = text(cx, "read-string", source)?;
+    read_constant(cx, source).map_err(|error| {
+        let line = error.position.line + 1;
+        let column = error.position.column + 1;
+        cx.raise(format!("read-string: {line}:{column}: {error}"))
+    })
+}

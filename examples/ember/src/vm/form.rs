@@ -1,0 +1,177 @@
+//! One top-level form through the cache: its text is delimited, and nothing more on a hit.
+
+use super::{Failure, Source, Vm};
+use crate::compiler::{self, CompileHost};
+use crate::context::Context;
+use crate::error::{Origin, Raised};
+use crate::namespace::Namespaces;
+use crate::reader::Form;
+use crate::value::{Code, Position, Value};
+use rekindle_backend_cranelift::Unit;
+use rekindle_runtime_hooks::{
+    Compilation, Definition, Digest, EvalError, Host, Outcome, Ran, Recorder,
+};
+use std::cell::Cell;
+use std::rc::Rc;
+
+impl Vm {
+    /// Evaluates a form that is one definition of the cache: from its text to its value.
+    pub(super) fn evaluate_definition(
+        &self,
+        source: &Source<'_>,
+        form: &Form<'_>,
+    ) -> Result<Value, Failure> {
+        let text = source.text.get(form.start..form.end).unwrap_or_default();
+        let namespace = self.current_namespace();
+        let name = match form.name {
+            Some(name) => format!("{namespace}/{name}"),
+            None => String::new(),
+        };
+        let origin = Origin::new(source.file.clone(), form.line, form.column);
+        let definition = Definition {
+            name: &name,
+            text,
+            context: &namespace,
+        };
+        let host = FormHost {
+            vm: self,
+            origin: &origin,
+            bound_origin: Cell::new(None),
+        };
+        let evaluated = self.session.eval_def(&definition, &host, |recorder| {
+            self.compile(&definition, &origin, recorder)
+        });
+        let evaluated = match evaluated {
+            Ok(evaluated) => evaluated,
+            Err(EvalError::Host(raised)) => return Err(self.failure(raised)),
+            Err(error) => {
+                let message = error.to_string();
+                let raised = self.context.raise_at(message, &origin, Position::default());
+                return Err(self.failure(raised));
+            }
+        };
+        let result = self.run_factory(evaluated.factory());
+        let impure = self.context.reset_impure();
+        let outcome: Outcome = evaluated.finish(match (&result, impure) {
+            (Err(_), _) => Ran::Failed,
+            (Ok(_), Some(_)) => Ran::Impure,
+            (Ok(_), None) => Ran::Pure,
+        });
+        tracing::trace!(name, %outcome);
+        result.map_err(|raised| self.failure(raised))
+    }
+
+    /// Calls a factory, which evaluates its form.
+    fn run_factory(&self, factory: *const u8) -> Result<Value, Raised> {
+        self.context.reset_impure();
+        let mark = self.context.scope_mark();
+        // SAFETY: the compiler of this crate makes every factory with this signature, and the cache gives
+        // back what that compiler made in a process of this very build.
+        let factory: Code = unsafe { std::mem::transmute(factory) };
+        // SAFETY: a factory takes the context, which outlives the call, no callee and no arguments. Its
+        // code is bound to the runtime's functions and to words that this Vm keeps.
+        let word = unsafe { factory(&raw const self.context, 0, 0, std::ptr::null()) };
+        // SAFETY: the scope keeps what the factory gave until it is truncated.
+        let value = unsafe { Value::borrow_word(&word) }.cloned();
+        self.context.scope_truncate(mark);
+        value.ok_or(Raised(()))
+    }
+
+    /// Reads and compiles a form inside the recording context.
+    fn compile(
+        &self,
+        definition: &Definition<'_>,
+        origin: &Origin,
+        recorder: &Recorder<'_>,
+    ) -> Result<Compilation<Unit>, Raised> {
+        let recording = Recording {
+            vm: self,
+            namespace: definition.context.into(),
+            recorder,
+        };
+        self.context.begin_gensyms(&gensym_tag(definition));
+        self.context.reset_impure();
+        let compiled = compiler::compile(&recording, definition.text, definition.name);
+        self.context.begin_gensyms("0");
+        if let Some(reason) = self.context.reset_impure() {
+            recorder.bypass(reason);
+        }
+        match compiled {
+            Ok(form) => Ok(Compilation {
+                unit: form.unit,
+                factory: form.factory,
+                defines: form.defines,
+                defines_later: form.dynamic_defines,
+                references: form.references,
+            }),
+            Err(error) => Err(self.context.raise_at(error.message, origin, error.position)),
+        }
+    }
+}
+
+/// Names that a definition generates are its own: they carry eight digits of its digest, so that two
+/// macros' names never meet, and are the same in every process.
+fn gensym_tag(definition: &Definition<'_>) -> String {
+    let mut builder = rekindle_runtime_hooks::DigestBuilder::new("ember generated names");
+    builder
+        .text(definition.context)
+        .text(definition.name)
+        .text(definition.text);
+    format!("{:08x}", builder.finish().prefix() >> 32)
+}
+
+/// What the cache asks while one form is looked up and loaded.
+struct FormHost<'a> {
+    vm: &'a Vm,
+    origin: &'a Origin,
+    /// The word of `ember:origin`, once the form's code has asked for it.
+    bound_origin: Cell<Option<u64>>,
+}
+
+impl Host for FormHost<'_> {
+    fn resolution(&self, namespace: &str, symbol: &str) -> Option<Digest> {
+        let namespaces = self.vm.context.namespaces();
+        Some(namespaces.resolution_digest(namespace, symbol))
+    }
+
+    fn symbol(&self, hash: u64, name: &str) -> Option<u64> {
+        if name == "ember:origin" {
+            let word = self
+                .bound_origin
+                .get()
+                .unwrap_or_else(|| self.vm.words.origin(self.origin));
+            self.bound_origin.set(Some(word));
+            return Some(word);
+        }
+        self.vm.words.of(&self.vm.context, hash, name)
+    }
+}
+
+/// What the compiler asks, with the answers' recording.
+struct Recording<'a> {
+    vm: &'a Vm,
+    namespace: Rc<str>,
+    recorder: &'a Recorder<'a>,
+}
+
+impl CompileHost for Recording<'_> {
+    fn context(&self) -> &Context {
+        &self.vm.context
+    }
+
+    fn namespaces(&self) -> &Namespaces {
+        self.vm.context.namespaces()
+    }
+
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    fn resolved(&self, text: &str) {
+        self.recorder.resolved(&self.namespace, text);
+    }
+
+    fn expands(&self, var: &str) {
+        self.recorder.ran(var);
+    }
+}
