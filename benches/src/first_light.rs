@@ -1,0 +1,147 @@
+//! Every ember program in real processes: compiled, compiled and kept, and taken from the cache.
+//!
+//! The figure is the time inside `eval_def` divided by the number of definitions, prelude included, as
+//! `ember --stats-json` gives it: look-up, checks, loading and binding, without the factories' own time.
+//! `whole process` is the wall time of the process from its start to its end. Programs alternate, so that
+//! a change of the machine's mood meets all of them.
+
+use crate::row::Row;
+use anyhow::{Context, Result, ensure};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// Cold processes per program: each compiles everything.
+const COLD_RUNS: usize = 3;
+
+#[derive(Default)]
+struct Samples {
+    evaluation: Vec<u64>,
+    process: Vec<u64>,
+}
+
+impl Samples {
+    fn add(&mut self, run: &Run) {
+        self.evaluation.push(run.eval_ns / run.definitions);
+        self.process.push(run.process_ns);
+    }
+}
+
+struct Run {
+    definitions: u64,
+    hits: u64,
+    eval_ns: u64,
+    process_ns: u64,
+}
+
+/// Measures all programs, `runs` times warm.
+pub(crate) fn measure(runs: usize) -> Result<Vec<Row>> {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("the benchmarks are a folder of the repository")?;
+    let binaries = std::env::var_os("REKINDLE_BIN_DIR").map(PathBuf::from);
+    let ember = binaries
+        .unwrap_or_else(|| repository.join("target/release"))
+        .join("ember");
+    ensure!(
+        ember.exists(),
+        "{} is not built: run `cargo xtask bench first-light`, which builds it",
+        ember.display()
+    );
+    let mut programs: Vec<PathBuf> = std::fs::read_dir(repository.join("examples/ember/programs"))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension() == Some(OsStr::new("em")))
+        .collect();
+    programs.sort();
+    let folder = tempfile::tempdir()?;
+    let cache = |program: usize| folder.path().join(format!("cache-{program}"));
+    let mut without = Vec::new();
+    let mut cold = Vec::new();
+    let mut warm = Vec::new();
+    for _ in &programs {
+        without.push(Samples::default());
+        cold.push(Samples::default());
+        warm.push(Samples::default());
+    }
+    for round in 0..COLD_RUNS.max(runs) {
+        for (index, program) in programs.iter().enumerate() {
+            if round < COLD_RUNS {
+                let run = run(&ember, program, &cache(index), &["--no-cache"])?;
+                without[index].add(&run);
+                if cache(index).exists() {
+                    std::fs::remove_dir_all(cache(index))?;
+                }
+                cold[index].add(&self::run(&ember, program, &cache(index), &[])?);
+            }
+            if round < runs {
+                let run = run(&ember, program, &cache(index), &[])?;
+                ensure!(
+                    run.hits == run.definitions,
+                    "{} is not warm: {} hits of {}",
+                    program.display(),
+                    run.hits,
+                    run.definitions
+                );
+                warm[index].add(&run);
+            }
+        }
+    }
+    let mut rows = Vec::new();
+    for (index, program) in programs.iter().enumerate() {
+        let name = program.file_stem().unwrap_or_default().to_string_lossy();
+        for (state, samples) in [("no-cache", &without), ("cold", &cold), ("warm", &warm)] {
+            let Samples {
+                evaluation,
+                process,
+            } = &samples[index];
+            let work = format!("{name}, {state}, per definition");
+            rows.extend(Row::new(work, "rekindle", evaluation.clone()));
+            let work = format!("{name}, {state}, whole process");
+            rows.extend(Row::new(work, "rekindle", process.clone()));
+        }
+    }
+    let all: Vec<u64> = warm
+        .iter()
+        .flat_map(|samples| samples.evaluation.clone())
+        .collect();
+    rows.extend(Row::new(
+        "all, warm, per definition".to_owned(),
+        "rekindle",
+        all,
+    ));
+    Ok(rows)
+}
+
+fn run(ember: &Path, program: &Path, cache: &Path, options: &[&str]) -> Result<Run> {
+    let statistics = tempfile::NamedTempFile::new()?;
+    let began = Instant::now();
+    let status = Command::new(ember)
+        .arg("run")
+        .arg(program)
+        .args(options)
+        .arg("--stats-json")
+        .arg(statistics.path())
+        .env("REKINDLE_DIR", cache)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()?;
+    let process_ns = u64::try_from(began.elapsed().as_nanos())?;
+    ensure!(
+        status.success(),
+        "{} ended with {status}",
+        program.display()
+    );
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(statistics.path())?)?;
+    let number = |name: &str| {
+        json[name]
+            .as_u64()
+            .with_context(|| format!("no {name} in {json}"))
+    };
+    Ok(Run {
+        definitions: number("definitions")?.max(1),
+        hits: number("hits")?,
+        eval_ns: number("eval_ns")?,
+        process_ns,
+    })
+}

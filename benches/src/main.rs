@@ -1,0 +1,43 @@
+//! Benchmarks: `cargo xtask bench NAME [--json PATH]` runs this in release mode.
+//!
+//! Each benchmark prints a table and writes its rows as JSON. A row's figures are medians and 95th
+//! percentiles of what its header says, in nanoseconds.
+
+mod first_light;
+mod row;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+#[derive(Parser)]
+#[command(about = "Benchmarks of the Rekindle code cache")]
+struct Command {
+    #[command(subcommand)]
+    benchmark: Benchmark,
+    /// Writes the rows as a JSON array to PATH.
+    #[arg(long, value_name = "PATH", global = true)]
+    json: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Benchmark {
+    /// Real ember processes, cold and warm: time of evaluation per definition.
+    FirstLight {
+        /// Warm processes per program.
+        #[arg(long, default_value_t = 15)]
+        runs: usize,
+    },
+}
+
+fn main() -> Result<()> {
+    let command = Command::parse();
+    let rows = match command.benchmark {
+        Benchmark::FirstLight { runs } => first_light::measure(runs)?,
+    };
+    row::print(&rows);
+    if let Some(path) = command.json {
+        row::write_json(&rows, &path)?;
+    }
+    Ok(())
+}
