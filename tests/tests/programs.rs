@@ -92,3 +92,18 @@ fn the_statistics_line_says_what_the_json_says() {
     assert_eq!(run.stderr.lines().count(), 1);
     assert!(counts.eval_ns > 0);
 }
+
+/// The checks of the prelude, by code that was compiled at once, compiled and kept, and kept.
+#[test]
+fn the_prelude_does_what_it_says() {
+    let workplace = Workplace::new();
+    let checks = Path::new(env!("CARGO_MANIFEST_DIR")).join("ember/prelude.em");
+    let mut outputs = Vec::new();
+    for options in [&["--no-cache"][..], &[], &[]] {
+        let run = workplace.run_with(&checks, options).succeeded();
+        assert!(run.stdout.ends_with("checks, 0 failures\n"), "{}", run.stdout);
+        outputs.push(run.stdout);
+    }
+    assert!(outputs.iter().all(|output| *output == outputs[0]));
+    workplace.run(&checks).succeeded().all_hits();
+}
