@@ -31,6 +31,7 @@ fn two_processes_started_cold_at_once_are_both_right_and_the_third_is_all_hits()
 const ENDLESS: &str = "\
 (defn f [x] (+ x 1))
 (println (f 1))
+(flush)
 (loop [n 0] (recur (f n)))
 ";
 
