@@ -4,7 +4,7 @@ use crate::definitions::Definitions;
 use crate::error::HookError;
 use crate::host::SymbolTable;
 use crate::modules::{module_of, modules};
-use crate::process::{Process, ProviderName};
+use crate::process::{Process, Provider};
 use crate::statistics::{Counters, Statistics};
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::{Compiler, Jit, Loader};
@@ -17,7 +17,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// A compiler with what runs its objects.
-pub trait Backend {
+///
+/// # Safety
+/// Safe code gets machine code run through this trait, so an implementation vouches for it: the compiler's
+/// objects and the JIT's code do what the unit says, are of the target that [`target`](Self::target)
+/// names and need no CPU features but those of [`required_features`](Self::required_features); the
+/// compiler's fingerprint differs wherever its code could; the loader brings in what the compiler made,
+/// unchanged, and binds it to no symbols but those that it is given; and [`libcall`](Self::libcall) gives
+/// addresses within the executable of what the compiler takes them for.
+pub unsafe trait Backend {
     /// What the compiler and the JIT take.
     type Unit;
     /// Makes the objects that are kept.
@@ -129,14 +137,17 @@ impl<B: Backend> CacheBuilder<B> {
     }
 
     /// The environment, and the modules that are part of it.
-    fn environment(&self) -> Result<(Environment, BTreeSet<ProviderName>), HookError> {
+    fn environment(&self) -> Result<(Environment, BTreeSet<Provider>), HookError> {
         let modules = modules();
-        let providers: BTreeMap<_, _> = self
-            .symbols
-            .words()
+        let symbols = self.symbols.words();
+        let mut providers: Vec<_> = symbols
             .filter_map(|word| module_of(&modules, word))
             .chain(modules.first())
-            .map(|module| (ProviderName::of(module), module))
+            .collect();
+        providers.sort_by_key(|module| module.addresses.start);
+        providers.dedup_by_key(|module| module.addresses.start);
+        let providers: BTreeMap<_, _> = (providers.into_iter())
+            .map(|module| (Provider::of(module), module))
             .collect();
         let mut environment = Environment::new(&self.backend.target())
             .image_format(self.backend.loader().format())
@@ -144,12 +155,9 @@ impl<B: Backend> CacheBuilder<B> {
         for feature in self.backend.required_features() {
             environment = environment.cpu_feature(&feature);
         }
-        for (name, module) in &providers {
-            let name = match name {
-                ProviderName::Executable => "",
-                ProviderName::Library(file) => file,
-            };
-            environment = environment.abi(name, &module.identity()?);
+        for (provider, module) in &providers {
+            environment = environment.abi(&provider.name, &module.identity()?);
+            module.pin();
         }
         for (name, digest) in &self.inputs {
             environment = environment.host(name, digest);
@@ -175,7 +183,7 @@ pub struct Cache<B: Backend> {
     pub(crate) symbols: SymbolTable,
     pub(crate) environment: Environment,
     /// The modules whose identity is part of the environment.
-    pub(crate) providers: BTreeSet<ProviderName>,
+    pub(crate) providers: BTreeSet<Provider>,
     /// `None` if the cache is off.
     pub(crate) store: Option<Box<dyn Store>>,
     pub(crate) process: Process,
@@ -242,6 +250,14 @@ impl<B: Backend> Session<B> {
     /// The cache that this session evaluates on.
     pub fn cache(&self) -> &Arc<Cache<B>> {
         &self.cache
+    }
+
+    /// Says that the host gave `name` another value by itself, and not by evaluating a definition: what
+    /// runs at compile time and reaches it is not recorded from now on, until it is defined again.
+    pub fn changed(&self, name: &str) {
+        let mut definitions = crate::lock(&self.definitions);
+        let id = definitions.number(name);
+        definitions.change(id);
     }
 
     /// What came of the definitions evaluated so far.

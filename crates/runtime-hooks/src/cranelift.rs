@@ -41,7 +41,9 @@ impl Cranelift {
     }
 }
 
-impl Backend for Cranelift {
+// SAFETY: Cranelift compiles for the target and the features that its options name, and its version and
+// settings are its fingerprint; the loader is told to bind code to nothing but what it is given.
+unsafe impl Backend for Cranelift {
     type Unit = Unit;
     type Compiler = CraneliftCompiler;
     type Jit = CraneliftJit;

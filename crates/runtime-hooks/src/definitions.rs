@@ -5,10 +5,17 @@
 //! digest of its object. The set needs no edges, because an object names what it refers to, so equal
 //! objects have equal edges; and a set has no trouble with cycles.
 //!
+//! A value is made when its definition runs, from what it reached *then*. If something that it reaches is
+//! defined anew, the set alone would say that the value came from the new code. So whatever reached a
+//! name that changes takes the name's old behaviour into its *past*, which is a part of its digest until
+//! it is defined again itself. The past is a function of the program's course, so the same program has
+//! the same digests in every process, while two courses that could have made different values differ.
+//!
 //! A definition is *volatile* when the value it has is not determined by its code and what the code can
 //! reach: its factory read mutable state or the outside world, failed half-way, or some running code
-//! may give the name another value at any time. Nothing that reaches a volatile definition has a
-//! behaviour digest, so what it did at compile time makes a bypass.
+//! may give the name another value at any time; and so is what had reached it, until that is defined
+//! again. Nothing that reaches a volatile definition has a behaviour digest, so what it did at compile
+//! time makes a bypass. The same holds for a name whose factory is running at this moment.
 
 use rekindle_cache_core::{Digest, DigestBuilder};
 use rustc_hash::FxHashMap;
@@ -31,8 +38,10 @@ pub(crate) enum Standing {
 pub(crate) struct Definitions {
     numbers: FxHashMap<Box<str>, NameId>,
     nodes: Vec<Node>,
-    /// Marks the nodes of the walk under way, so that a walk allocates nothing.
+    /// Marks the nodes of the walk under way.
     walk: u32,
+    /// What the last walk reached, kept for its memory.
+    reached: Vec<NameId>,
 }
 
 #[derive(Debug)]
@@ -40,12 +49,19 @@ struct Node {
     name: Box<str>,
     object: Option<Digest>,
     volatile: bool,
+    /// What it was made from has been volatile, and it has not been defined since.
+    made_from_volatile: bool,
     /// Some code may set the name when it is called: no later definition makes it certain again.
     set_by_calls: bool,
+    /// How many factories that define it are running.
+    running: u32,
+    /// The behaviours that names had which it reached, and which have changed since it was defined.
+    past: Option<Digest>,
     references: Vec<NameId>,
     referrers: Vec<NameId>,
     leaf: Option<Digest>,
-    behaviour: Option<Digest>,
+    /// The behaviour, or the volatile definition that stands against one, if it is known.
+    verdict: Option<Result<Digest, NameId>>,
     visited: u32,
 }
 
@@ -56,38 +72,57 @@ impl Definitions {
             return id;
         }
         let id = NameId(u32::try_from(self.nodes.len()).expect("fewer than 2^32 names in memory"));
-        self.nodes.push(Node {
-            name: name.into(),
-            object: None,
-            volatile: false,
-            set_by_calls: false,
-            references: Vec::new(),
-            referrers: Vec::new(),
-            leaf: None,
-            behaviour: None,
-            visited: 0,
-        });
+        self.nodes.push(Node::new(name));
         self.numbers.insert(name.into(), id);
         id
     }
 
-    /// Notes that `name` now has the code `object`, which refers to `references`.
-    pub(crate) fn define(
+    /// Notes that a factory which defines `name` is about to run.
+    pub(crate) fn begin(&mut self, name: NameId) {
+        self.nodes[name.index()].running += 1;
+        self.forget_verdicts(name);
+    }
+
+    /// Notes that a factory which [began](Self::begin) for `names` has ended: they now have the code
+    /// `object`, which refers to `references`.
+    pub(crate) fn end(
         &mut self,
-        name: NameId,
+        names: &[NameId],
         object: Digest,
         references: &[NameId],
         standing: Standing,
     ) {
-        let volatile = standing == Standing::Volatile;
-        let node = &mut self.nodes[name.index()];
-        if node.object == Some(object) && node.volatile == volatile && node.references == references
-        {
-            return;
+        for name in names {
+            let node = &mut self.nodes[name.index()];
+            node.running = node.running.saturating_sub(1);
         }
+        for &name in names {
+            self.define(name, object, references, standing);
+            self.forget_verdicts(name);
+        }
+    }
+
+    fn define(&mut self, name: NameId, object: Digest, references: &[NameId], standing: Standing) {
+        let volatile = standing == Standing::Volatile;
+        let is_new = !self.nodes[name.index()].has_been_something();
+        // Even the same code gives a new value, which is not the old one to whoever compares them.
+        let was = self.pass_on(name);
+        self.refer(name, references);
+        // A value that is made from the name's previous one, as in `(def x (inc x))`.
+        let is_made_of_itself = !is_new && self.reaches_itself(name);
+        let node = &mut self.nodes[name.index()];
         node.object = Some(object);
         node.volatile = volatile;
+        node.made_from_volatile = false;
+        node.past = None;
         node.leaf = None;
+        if is_made_of_itself {
+            node.remember(was);
+        }
+    }
+
+    fn refer(&mut self, name: NameId, references: &[NameId]) {
+        let node = &mut self.nodes[name.index()];
         let before = std::mem::replace(&mut node.references, references.to_vec());
         for reference in before {
             self.nodes[reference.index()]
@@ -100,14 +135,20 @@ impl Definitions {
                 referrers.push(name);
             }
         }
-        self.forget_behaviours(name);
     }
 
     /// Notes that code which is now in the process may set `name` whenever it is called.
     pub(crate) fn set_by_calls(&mut self, name: NameId) {
         if !std::mem::replace(&mut self.nodes[name.index()].set_by_calls, true) {
-            self.forget_behaviours(name);
+            self.forget_verdicts(name);
         }
+    }
+
+    /// Notes that the host gave `name` another value, which follows from nothing that was recorded.
+    pub(crate) fn change(&mut self, name: NameId) {
+        let _was = self.pass_on(name);
+        self.nodes[name.index()].volatile = true;
+        self.forget_verdicts(name);
     }
 
     /// The behaviour digest of `name`.
@@ -115,59 +156,95 @@ impl Definitions {
     /// # Errors
     /// The name of the volatile definition that `name` reaches.
     pub(crate) fn behaviour(&mut self, name: NameId) -> Result<Digest, &str> {
-        if let Some(digest) = self.nodes[name.index()].behaviour {
-            return Ok(digest);
-        }
-        let reached = self.reach(name, |node| &node.references);
-        let uncertain = |id: &&NameId| {
-            let node = &self.nodes[id.index()];
-            node.volatile || node.set_by_calls
-        };
-        if let Some(&id) = reached.iter().find(uncertain) {
-            return Err(&self.nodes[id.index()].name);
-        }
-        let mut leaves: Vec<Digest> = reached.iter().map(|&id| self.leaf(id)).collect();
-        leaves.sort_unstable();
-        let mut builder = DigestBuilder::new("rekindle behaviour");
-        builder.text(&self.nodes[name.index()].name);
-        builder.list(leaves.len());
-        for leaf in &leaves {
-            builder.digest(leaf);
-        }
-        let digest = builder.finish();
-        self.nodes[name.index()].behaviour = Some(digest);
-        Ok(digest)
+        self.verdict(name)
+            .map_err(|id| &*self.nodes[id.index()].name)
     }
 
-    /// The digest of one name with its object. A name without one is the host's own, and belongs to the
-    /// environment, or is not defined yet.
+    fn verdict(&mut self, name: NameId) -> Result<Digest, NameId> {
+        if let Some(verdict) = self.nodes[name.index()].verdict {
+            return verdict;
+        }
+        let reached = self.reach(name, |node| &node.references);
+        let verdict = match reached
+            .iter()
+            .find(|id| self.nodes[id.index()].is_uncertain())
+        {
+            Some(&id) => Err(id),
+            None => {
+                let mut leaves: Vec<Digest> = reached.iter().map(|&id| self.leaf(id)).collect();
+                leaves.sort_unstable();
+                let mut builder = DigestBuilder::new("rekindle behaviour");
+                builder.text(&self.nodes[name.index()].name);
+                builder.list(leaves.len());
+                for leaf in &leaves {
+                    builder.digest(leaf);
+                }
+                Ok(builder.finish())
+            }
+        };
+        self.reached = reached;
+        self.nodes[name.index()].verdict = Some(verdict);
+        verdict
+    }
+
+    /// The digest of one name with its object and its past. A name without an object is the host's own,
+    /// and belongs to the environment, or is not defined yet.
     fn leaf(&mut self, id: NameId) -> Digest {
         let node = &mut self.nodes[id.index()];
         *node.leaf.get_or_insert_with(|| {
             let mut builder = DigestBuilder::new("rekindle definition");
             builder.text(&node.name);
-            match &node.object {
-                Some(object) => builder.digest(object),
-                None => builder.number(0),
-            };
+            for part in [&node.object, &node.past] {
+                match part {
+                    Some(digest) => builder.number(1).digest(digest),
+                    None => builder.number(0),
+                };
+            }
             builder.finish()
         })
     }
 
-    fn forget_behaviours(&mut self, name: NameId) {
-        for id in self.reach(name, |node| &node.referrers) {
-            self.nodes[id.index()].behaviour = None;
+    /// Before `name` changes: makes what it was a part of the past of all that reached it, and gives it.
+    fn pass_on(&mut self, name: NameId) -> Result<Digest, NameId> {
+        self.nodes[name.index()].verdict = None;
+        let was = self.verdict(name);
+        self.nodes[name.index()].verdict = None;
+        let referrers = self.reach(name, |node| &node.referrers);
+        for &id in referrers.get(1..).unwrap_or_default() {
+            self.nodes[id.index()].remember(was);
         }
+        self.reached = referrers;
+        was
     }
 
-    /// `start` and all that follows from it by `edges`.
+    /// Whether the code of `name` can come back to the name.
+    fn reaches_itself(&mut self, name: NameId) -> bool {
+        let reached = self.reach(name, |node| &node.references);
+        let comes_back = |id: &NameId| self.nodes[id.index()].references.contains(&name);
+        let found = reached.iter().any(comes_back);
+        self.reached = reached;
+        found
+    }
+
+    fn forget_verdicts(&mut self, name: NameId) {
+        let referrers = self.reach(name, |node| &node.referrers);
+        for id in &referrers {
+            self.nodes[id.index()].verdict = None;
+        }
+        self.reached = referrers;
+    }
+
+    /// `start` and all that follows from it by `edges`, `start` first. The caller gives the memory back
+    /// as `self.reached`.
     fn reach(&mut self, start: NameId, edges: impl Fn(&Node) -> &[NameId]) -> Vec<NameId> {
         self.walk = self.walk.wrapping_add(1);
         if self.walk == 0 {
             self.nodes.iter_mut().for_each(|node| node.visited = 0);
             self.walk = 1;
         }
-        let mut reached = vec![start];
+        let mut reached = std::mem::take(&mut self.reached);
+        reached.clear();
+        reached.push(start);
         self.nodes[start.index()].visited = self.walk;
         let mut next = 0;
         while let Some(&id) = reached.get(next) {
@@ -184,6 +261,49 @@ impl Definitions {
     }
 }
 
+impl Node {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            object: None,
+            volatile: false,
+            made_from_volatile: false,
+            set_by_calls: false,
+            running: 0,
+            past: None,
+            references: Vec::new(),
+            referrers: Vec::new(),
+            leaf: None,
+            verdict: None,
+            visited: 0,
+        }
+    }
+
+    /// Takes what it was made from, and is no more, into its past.
+    fn remember(&mut self, was: Result<Digest, NameId>) {
+        self.leaf = None;
+        self.verdict = None;
+        match was {
+            Ok(behaviour) => {
+                let mut builder = DigestBuilder::new("rekindle past");
+                if let Some(past) = &self.past {
+                    builder.digest(past);
+                }
+                self.past = Some(builder.digest(&behaviour).finish());
+            }
+            Err(_) => self.made_from_volatile = true,
+        }
+    }
+
+    fn has_been_something(&self) -> bool {
+        self.object.is_some() || self.volatile || self.made_from_volatile || self.past.is_some()
+    }
+
+    fn is_uncertain(&self) -> bool {
+        self.volatile || self.made_from_volatile || self.set_by_calls || self.running > 0
+    }
+}
+
 impl NameId {
     fn index(self) -> usize {
         self.0 as usize
@@ -191,108 +311,4 @@ impl NameId {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn object(text: &str) -> Digest {
-        Digest::of("test object", text.as_bytes())
-    }
-
-    struct Graph(Definitions);
-
-    impl Graph {
-        fn define(&mut self, name: &str, code: &str, references: &[&str]) {
-            self.define_as(name, code, references, Standing::Determined);
-        }
-
-        fn define_as(&mut self, name: &str, code: &str, references: &[&str], standing: Standing) {
-            let id = self.0.number(name);
-            let references: Vec<_> = references.iter().map(|name| self.0.number(name)).collect();
-            self.0.define(id, object(code), &references, standing);
-        }
-
-        fn behaviour(&mut self, name: &str) -> Result<Digest, String> {
-            let id = self.0.number(name);
-            self.0.behaviour(id).map_err(str::to_owned)
-        }
-    }
-
-    #[test]
-    fn a_helper_of_a_helper_changes_the_behaviour_and_nothing_else_does() {
-        let mut graph = Graph(Definitions::default());
-        graph.define("inner", "1", &[]);
-        graph.define("helper", "2", &["inner"]);
-        graph.define("macro", "3", &["helper"]);
-        graph.define("other", "4", &["macro"]);
-        let before = graph.behaviour("macro");
-        graph.define("other", "5", &["macro", "inner"]);
-        assert_eq!(before, graph.behaviour("macro"));
-        graph.define("inner", "1b", &[]);
-        let after = graph.behaviour("macro");
-        assert_ne!(before, after);
-        graph.define("inner", "1", &[]);
-        assert_eq!(before, graph.behaviour("macro"));
-    }
-
-    #[test]
-    fn a_cycle_has_one_behaviour_for_each_entry_and_sees_every_change() {
-        let mut graph = Graph(Definitions::default());
-        graph.define("even", "1", &["odd"]);
-        graph.define("odd", "2", &["even"]);
-        let (even, odd) = (graph.behaviour("even"), graph.behaviour("odd"));
-        assert_ne!(even, odd);
-        graph.define("odd", "2b", &["even"]);
-        assert_ne!(even, graph.behaviour("even"));
-        assert_ne!(odd, graph.behaviour("odd"));
-    }
-
-    #[test]
-    fn a_name_that_is_defined_only_later_counts_when_it_is() {
-        let mut graph = Graph(Definitions::default());
-        graph.define("macro", "1", &["declared"]);
-        let before = graph.behaviour("macro");
-        graph.define("declared", "2", &[]);
-        assert_ne!(before, graph.behaviour("macro"));
-    }
-
-    #[test]
-    fn what_reaches_a_volatile_definition_has_no_behaviour() {
-        let mut graph = Graph(Definitions::default());
-        graph.define_as("clock", "1", &[], Standing::Volatile);
-        graph.define("macro", "2", &["clock"]);
-        assert_eq!(graph.behaviour("macro"), Err("clock".to_owned()));
-        graph.define("clock", "1", &[]);
-        assert!(graph.behaviour("macro").is_ok());
-        let clock = graph.0.number("clock");
-        graph.0.set_by_calls(clock);
-        graph.define("clock", "1", &[]);
-        assert_eq!(graph.behaviour("macro"), Err("clock".to_owned()));
-    }
-
-    /// The memory of behaviours must agree with computing them anew, whatever the order of changes.
-    #[test]
-    fn remembered_behaviours_equal_fresh_ones() {
-        let names = ["a", "b", "c", "d", "e", "f"];
-        let mut state = 1u32;
-        let mut random = move |bound: usize| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as usize % bound
-        };
-        let mut graph = Graph(Definitions::default());
-        let mut history: Vec<(usize, String, Vec<&str>)> = Vec::new();
-        for _ in 0..300 {
-            let name = random(names.len());
-            let code = format!("{}", random(3));
-            let references: Vec<&str> = (0..random(3)).map(|_| names[random(6)]).collect();
-            graph.define(names[name], &code, &references);
-            history.retain(|(other, ..)| *other != name);
-            history.push((name, code, references));
-            let asked = names[random(names.len())];
-            let mut fresh = Graph(Definitions::default());
-            for (name, code, references) in &history {
-                fresh.define(names[*name], code, references);
-            }
-            assert_eq!(graph.behaviour(asked), fresh.behaviour(asked));
-        }
-    }
-}
+mod tests;

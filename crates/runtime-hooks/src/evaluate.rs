@@ -84,7 +84,6 @@ impl<B: Backend> Session<B> {
     /// What `compile` returns, or a unit that cannot be compiled or run. The cache's own faults are
     /// outcomes, not errors.
     ///
-    /// # Safety contract of the host
     /// The factory is a plain address: calling it is the host's `unsafe`, and is right if its compiler is
     /// and if the words that `host` and the registered symbols give are what its code takes them for.
     pub fn eval_def<E>(
@@ -142,10 +141,13 @@ impl<B: Backend> Session<B> {
             }
             ControlFlow::Continue(())
         });
-        if let Some(what) = damaged_image {
-            store.report_damage(key, &what);
-        }
-        let (loaded, compile_ns) = hit.ok_or(refusal)?;
+        let Some((loaded, compile_ns)) = hit else {
+            // A record that is right hides a damaged one before it just as well.
+            if let Some(what) = damaged_image {
+                store.report_damage(key, &what);
+            }
+            return Err(refusal);
+        };
         self.counters.count(&Outcome::Hit);
         self.counters.saved(compile_ns);
         Ok(self.evaluated(loaded, Outcome::Hit))
@@ -235,10 +237,18 @@ impl<B: Backend> Session<B> {
         if matches!(outcome, Outcome::Bypass(_)) {
             return self.run_unkept(&compilation, host);
         }
-        let compiler = self.cache.backend.compiler();
-        let compiled = compiler
-            .compile(&compilation.unit)
-            .map_err(|error| EvalError::Compile(Box::new(error)))?;
+        let compiled = match self.cache.backend.compiler().compile(&compilation.unit) {
+            Ok(compiled) => compiled,
+            Err(error) => {
+                // What makes no object may still run at once.
+                let Ok(loaded) = self.run_unkept::<E>(&compilation, host) else {
+                    return Err(EvalError::Compile(Box::new(error)));
+                };
+                tracing::warn!("{} is not kept: {error}", definition.name);
+                *outcome = Outcome::Bypass(BypassReason::Uncompilable(error.to_string()));
+                return Ok(loaded);
+            }
+        };
         match self.run(&compilation, &compiled, host) {
             Ok((loaded, image, libraries)) => {
                 let fresh = Fresh {
@@ -405,6 +415,11 @@ impl<B: Backend> Session<B> {
     }
 
     fn evaluated(&self, loaded: Loaded<B>, outcome: Outcome) -> Evaluated<'_, B> {
+        let mut definitions = crate::lock(&self.definitions);
+        for &name in &loaded.graph.defines {
+            definitions.begin(name);
+        }
+        drop(definitions);
         Evaluated {
             session: self,
             running: loaded.running,
@@ -449,9 +464,12 @@ impl<B: Backend> Drop for Evaluated<'_, B> {
             Ran::Impure | Ran::Failed => Standing::Volatile,
         };
         let mut definitions = crate::lock(&self.session.definitions);
-        for &name in &self.graph.defines {
-            definitions.define(name, self.graph.object, &self.graph.references, standing);
-        }
+        definitions.end(
+            &self.graph.defines,
+            self.graph.object,
+            &self.graph.references,
+            standing,
+        );
         for &name in &self.graph.defines_later {
             definitions.set_by_calls(name);
         }

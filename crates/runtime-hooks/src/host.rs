@@ -1,7 +1,6 @@
 //! What Rekindle asks of a host, the table of symbols that a host registers, and how both bind code.
 
 use crate::cache::{Backend, Cache};
-use crate::process::ProviderName;
 use rekindle_cache_core::artifact::Symbols;
 use rekindle_cache_core::{Digest, symbol_hash};
 use rustc_hash::FxHashMap;
@@ -99,15 +98,14 @@ impl<B: Backend> Symbols for Bindings<'_, B> {
         let Some(provided) = self.cache.process.find(hash, name) else {
             return self.cache.backend.libcall(name);
         };
-        if let ProviderName::Library(library) = &provided.module
-            && !self.cache.providers.contains(&provided.module)
-        {
-            if !(self.permitted)(library) {
+        let provider = &provided.provider;
+        if !provider.is_executable() && !self.cache.providers.contains(provider) {
+            if !(self.permitted)(&provider.name) {
                 return None;
             }
             let mut libraries = self.libraries.borrow_mut();
-            if !libraries.contains(library) {
-                libraries.push(library.clone());
+            if !libraries.contains(&provider.name) {
+                libraries.push(provider.name.clone());
             }
         }
         Some(provided.address)

@@ -11,7 +11,8 @@
 
 use crate::HookError;
 use rekindle_cache_core::Digest;
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, CString, c_int, c_void};
+use std::mem::offset_of;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -30,6 +31,28 @@ impl Module {
     /// Whether this is the executable.
     pub fn is_executable(&self) -> bool {
         self.path.is_empty()
+    }
+
+    /// The name of its file without folders; empty for the executable.
+    pub fn file_name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+
+    /// Keeps the module in the process from now on: code that is bound to it stays, so it must too. One
+    /// that is no longer there by this name is left alone.
+    pub(crate) fn pin(&self) {
+        let Ok(path) = CString::new(self.path.as_str()) else {
+            return;
+        };
+        if self.is_executable() {
+            return;
+        }
+        // SAFETY: the module is in the process already, so RTLD_NOLOAD runs nothing of it; the handle is
+        // never closed, and RTLD_NODELETE makes that last even if others close theirs.
+        unsafe {
+            let flags = libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
+            libc::dlopen(path.as_ptr(), flags);
+        }
     }
 
     /// What tells this build of the module from every other.
@@ -52,6 +75,45 @@ impl Module {
             Err(source) => Err(HookError::Executable { path, source }),
         }
     }
+}
+
+/// How often modules came and went: a list is true for as long as this stays the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Census {
+    added: u64,
+    removed: u64,
+}
+
+impl Census {
+    /// The count at this moment; `None` where the dynamic linker does not count.
+    pub(crate) fn now() -> Option<Self> {
+        let mut census: Option<Self> = None;
+        // SAFETY: as in `modules`; this callback ends the walk at the first module.
+        unsafe {
+            libc::dl_iterate_phdr(Some(note_census), (&raw mut census).cast::<c_void>());
+        }
+        census
+    }
+}
+
+unsafe extern "C" fn note_census(
+    info: *mut libc::dl_phdr_info,
+    size: usize,
+    census: *mut c_void,
+) -> c_int {
+    let counted = offset_of!(libc::dl_phdr_info, dlpi_subs) + size_of::<u64>();
+    if size >= counted {
+        // SAFETY: the dynamic linker says by `size` that both counts are there, and `census` is what
+        // `Census::now` passed, to which nothing else refers during the call. `info` may be shorter than
+        // the type, so it is read by its parts.
+        unsafe {
+            *census.cast::<Option<Census>>() = Some(Census {
+                added: (&raw const (*info).dlpi_adds).read(),
+                removed: (&raw const (*info).dlpi_subs).read(),
+            });
+        }
+    }
+    1
 }
 
 /// The modules of this process, the executable first.
@@ -77,50 +139,77 @@ unsafe extern "C" fn note_module(
     _size: usize,
     modules: *mut c_void,
 ) -> c_int {
-    // SAFETY: the dynamic linker passes a valid `info`, and `modules` is what `modules()` passed, to
-    // which nothing else refers during the call.
-    let (info, modules) = unsafe { (&*info, &mut *modules.cast::<Vec<Module>>()) };
-    let path = if info.dlpi_name.is_null() {
+    // SAFETY: `modules` is what `modules()` passed, to which nothing else refers during the call.
+    let modules = unsafe { &mut *modules.cast::<Vec<Module>>() };
+    // SAFETY: the dynamic linker passes a valid `info` whose first four parts every version has; the type
+    // as a whole may be longer than what is there.
+    let (base, name, headers, count) = unsafe {
+        (
+            (&raw const (*info).dlpi_addr).read(),
+            (&raw const (*info).dlpi_name).read(),
+            (&raw const (*info).dlpi_phdr).read(),
+            (&raw const (*info).dlpi_phnum).read(),
+        )
+    };
+    // The executable comes first; some dynamic linkers give it a name, others do not.
+    let is_executable = modules.is_empty();
+    let path = if is_executable || name.is_null() {
         String::new()
     } else {
         // SAFETY: a name that is not null is a C string that lives as long as the module is loaded.
-        let name = unsafe { CStr::from_ptr(info.dlpi_name) };
+        let name = unsafe { CStr::from_ptr(name) };
         name.to_string_lossy().into_owned()
     };
-    // The kernel's page of system calls has no file and provides nothing that code is bound to.
-    if path.starts_with("linux-vdso") || (path.is_empty() && !modules.is_empty()) {
+    if headers.is_null() || (path.is_empty() && !is_executable) {
         return 0;
     }
-    // SAFETY: `dlpi_phdr` points to `dlpi_phnum` program headers of a loaded module.
-    let headers =
-        unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
-    let mut addresses: Option<Range<u64>> = None;
-    let mut build_id = None;
-    for header in headers {
-        let start = info.dlpi_addr.wrapping_add(header.p_vaddr);
-        let end = start.wrapping_add(header.p_memsz);
-        match header.p_type {
-            libc::PT_LOAD => {
-                let range = addresses.get_or_insert(start..end);
-                *range = range.start.min(start)..range.end.max(end);
-            }
-            libc::PT_NOTE => {
-                // SAFETY: notes of a loaded module lie in one of its mapped, readable segments, and stay
-                // as they are while it is loaded; the linker's lock is held during the callback.
-                let notes = unsafe {
-                    std::slice::from_raw_parts(start as *const u8, header.p_memsz as usize)
-                };
-                build_id = build_id.or_else(|| build_id_in(notes, header.p_align));
-            }
-            _ => {}
-        }
-    }
+    // SAFETY: `dlpi_phdr` is not null and points to `dlpi_phnum` program headers of a loaded module.
+    let headers = unsafe { std::slice::from_raw_parts(headers, usize::from(count)) };
     modules.push(Module {
         path,
-        addresses: addresses.unwrap_or(0..0),
-        build_id,
+        addresses: addresses(base, headers),
+        build_id: build_id(base, headers),
     });
     0
+}
+
+fn addresses(base: u64, headers: &[libc::Elf64_Phdr]) -> Range<u64> {
+    let segments = headers
+        .iter()
+        .filter(|header| header.p_type == libc::PT_LOAD);
+    let ranges = segments.map(|header| placed(base, header));
+    let whole = ranges.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end));
+    whole.unwrap_or(0..0)
+}
+
+fn placed(base: u64, header: &libc::Elf64_Phdr) -> Range<u64> {
+    let start = base.wrapping_add(header.p_vaddr);
+    start..start.saturating_add(header.p_memsz)
+}
+
+fn build_id(base: u64, headers: &[libc::Elf64_Phdr]) -> Option<Digest> {
+    let is_mapped = |notes: &Range<u64>| {
+        headers.iter().any(|header| {
+            let segment = placed(base, header);
+            header.p_type == libc::PT_LOAD
+                && header.p_flags & libc::PF_R != 0
+                && segment.start <= notes.start
+                && notes.end <= segment.end
+        })
+    };
+    let notes = headers
+        .iter()
+        .filter(|header| header.p_type == libc::PT_NOTE);
+    notes
+        .map(|header| (placed(base, header), header.p_align))
+        .filter(|(range, _)| is_mapped(range))
+        .find_map(|(range, alignment)| {
+            let length = usize::try_from(range.end - range.start).ok()?;
+            // SAFETY: the notes lie within a segment that is mapped and readable, and stay as they are
+            // while the module is loaded, which it is during the callback: the linker's lock is held.
+            let notes = unsafe { std::slice::from_raw_parts(range.start as *const u8, length) };
+            build_id_in(notes, alignment)
+        })
 }
 
 /// The digest of the build id among `notes`, whose parts are aligned to 8 if `alignment` says so and
@@ -194,5 +283,6 @@ mod tests {
                 .any(|module| module.path.contains("libc.so") && module.build_id.is_some())
         );
         assert!(module_of(&modules, 1).is_none());
+        assert!(Census::now().is_some());
     }
 }

@@ -86,6 +86,8 @@ pub enum BypassReason {
         /// The volatile definition that it reaches.
         reaches: String,
     },
+    /// The compiler makes no object of it.
+    Uncompilable(String),
     /// The loader does not link or load what the compiler made.
     Unloadable(String),
 }
@@ -97,6 +99,7 @@ impl fmt::Display for BypassReason {
             Self::Unrecordable(what) => {
                 write!(out, "compiling cannot be repeated from a record: {what}")
             }
+            Self::Uncompilable(why) => write!(out, "the compiler makes no object of it: {why}"),
             Self::Unloadable(why) => write!(out, "the loader cannot take it: {why}"),
             Self::Volatile { ran, reaches } if ran == reaches => {
                 write!(

@@ -1,95 +1,108 @@
 //! Symbols of the process, and which module provides each: the last place where a name is looked up.
 
-use crate::modules::{Module, module_of, modules};
+use crate::modules::{Census, Module, module_of, modules};
 use rekindle_cache_core::Digest;
 use rustc_hash::FxHashMap;
 use std::ffi::CString;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// The process's own symbols, each resolved once.
 #[derive(Debug, Default)]
 pub(crate) struct Process {
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    modules: Vec<Module>,
-    found: FxHashMap<u64, (Box<str>, Provided)>,
+    found: Mutex<FxHashMap<u64, (Box<str>, Provided)>>,
+    listed: Mutex<Option<(Census, Arc<[Module]>)>>,
 }
 
 /// A symbol's address and the module that it lies in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Provided {
     pub(crate) address: u64,
-    pub(crate) module: ProviderName,
+    pub(crate) provider: Provider,
 }
 
-/// The module that provides a symbol, as manifests name it.
+/// A module that provides symbols: one build of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum ProviderName {
-    /// The executable, which is part of the environment.
-    Executable,
-    /// A library, by the name of its file without folders.
-    Library(String),
+pub(crate) struct Provider {
+    /// The name of its file without folders, as manifests name it; empty for the executable, which is
+    /// always a part of the environment.
+    pub(crate) name: String,
+    /// What tells its build from others; `None` where that cannot be told.
+    pub(crate) identity: Option<Digest>,
 }
 
 impl Process {
-    /// Looks `name` up as the dynamic linker would for the executable.
+    /// Looks `name` up as the dynamic linker would for the executable. The module that provides it stays
+    /// in the process from then on.
     pub(crate) fn find(&self, hash: u64, name: &str) -> Option<Provided> {
-        let mut state = crate::lock(&self.state);
-        if let Some((known, provided)) = state.found.get(&hash)
+        if let Some((known, provided)) = crate::lock(&self.found).get(&hash)
             && **known == *name
         {
             return Some(provided.clone());
         }
+        // No lock of ours is held from here on: a resolver may run, and the dynamic linker's own lock may
+        // be held by a thread that waits for ours.
         let c_name = CString::new(name).ok()?;
-        // SAFETY: `dlsym` reads the C string during the call; RTLD_DEFAULT asks the modules that are
-        // loaded and runs nothing but a resolver that the module's own author provided.
-        let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c_name.as_ptr()) } as u64;
-        if address == 0 {
+        let ask = || {
+            // SAFETY: `dlsym` reads the C string during the call; RTLD_DEFAULT asks the modules that are
+            // loaded and runs nothing but a resolver that the module's own author provided.
+            unsafe { libc::dlsym(libc::RTLD_DEFAULT, c_name.as_ptr()) as u64 }
+        };
+        let address = ask();
+        let modules = self.modules();
+        let module = module_of(&modules, address)?;
+        module.pin();
+        // Whoever unloaded the module before it was pinned has changed the answer.
+        if ask() != address {
             return None;
         }
-        let module = state.module(|modules| module_of(modules, address))?;
         let provided = Provided {
             address,
-            module: ProviderName::of(&module),
+            provider: Provider::of(module),
         };
-        state.found.insert(hash, (name.into(), provided.clone()));
+        let entry = (name.into(), provided.clone());
+        crate::lock(&self.found).insert(hash, entry);
         Some(provided)
     }
 
-    /// The identity of a library that is loaded now; `None` if it is not, or cannot be told.
+    /// The identity of a library that is loaded now; `None` if it is not, if its build cannot be told, or
+    /// if several libraries of that name are loaded.
     pub(crate) fn identity(&self, library: &str) -> Option<Digest> {
-        let name = ProviderName::Library(library.to_owned());
-        let mut state = crate::lock(&self.state);
-        let module = state.module(|modules| {
-            modules
-                .iter()
-                .find(|&module| ProviderName::of(module) == name)
-        })?;
-        module.identity().ok()
-    }
-}
-
-impl State {
-    /// The module that `pick` finds, in the list as it was or, failing that, as it is now.
-    fn module(&mut self, pick: impl Fn(&[Module]) -> Option<&Module>) -> Option<Module> {
-        if let Some(module) = pick(&self.modules) {
-            return Some(module.clone());
+        let modules = self.modules();
+        let mut named = modules
+            .iter()
+            .filter(|module| !module.is_executable() && module.file_name() == library);
+        let module = named.next()?;
+        match named.next() {
+            Some(_) => None,
+            None => module.identity().ok(),
         }
-        self.modules = modules();
-        pick(&self.modules).cloned()
+    }
+
+    /// The modules that are loaded now, listed anew only when some have come or gone.
+    fn modules(&self) -> Arc<[Module]> {
+        let census = Census::now();
+        if let Some((then, modules)) = &*crate::lock(&self.listed)
+            && census == Some(*then)
+        {
+            return Arc::clone(modules);
+        }
+        let modules: Arc<[Module]> = modules().into();
+        // The list may be newer than the count, which then is out of date at the next look.
+        *crate::lock(&self.listed) = census.map(|census| (census, Arc::clone(&modules)));
+        modules
     }
 }
 
-impl ProviderName {
+impl Provider {
     pub(crate) fn of(module: &Module) -> Self {
-        if module.is_executable() {
-            return Self::Executable;
+        Self {
+            name: module.file_name().to_owned(),
+            identity: module.identity().ok(),
         }
-        let file = module.path.rsplit('/').next().unwrap_or(&module.path);
-        Self::Library(file.to_owned())
+    }
+
+    pub(crate) fn is_executable(&self) -> bool {
+        self.name.is_empty()
     }
 }
 
@@ -104,13 +117,25 @@ mod tests {
         let find = |name: &str| process.find(symbol_hash(name), name);
         let strlen = find("strlen").expect("libc provides it");
         assert_eq!(find("strlen"), Some(strlen.clone()));
-        let ProviderName::Library(library) = strlen.module else {
-            panic!("strlen is in a library");
-        };
-        assert!(library.starts_with("libc.so"));
-        assert!(process.identity(&library).is_some());
+        let library = strlen.provider;
+        assert!(library.name.starts_with("libc.so"));
+        assert!(library.identity.is_some());
+        assert_eq!(process.identity(&library.name), library.identity);
         assert_eq!(process.identity("libnothing.so"), None);
         assert_eq!(find("rekindle_no_such_symbol"), None);
         assert_eq!(find("with\0nul"), None);
+    }
+
+    /// Some functions of libc are given by the kernel's own page, through a resolver.
+    #[test]
+    fn functions_of_the_kernels_page_have_a_provider() {
+        let process = Process::default();
+        for name in ["time", "gettimeofday", "clock_gettime"] {
+            let found = process.find(symbol_hash(name), name);
+            assert!(
+                found.is_some_and(|found| found.provider.identity.is_some()),
+                "{name}"
+            );
+        }
     }
 }

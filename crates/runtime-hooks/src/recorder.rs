@@ -42,6 +42,9 @@ impl<'a> Recorder<'a> {
 
     /// Notes that the definition `name` ran or was read while compiling: a macro that was expanded, a
     /// function that was inlined. It counts with all that it can reach.
+    ///
+    /// That holds for what definitions made. Where the host itself gave a name another value, it has to
+    /// have said so by [`Session::changed`](crate::Session::changed).
     pub fn ran(&self, name: &str) {
         let mut definitions = crate::lock(self.definitions);
         let id = definitions.number(name);
@@ -91,8 +94,9 @@ impl<'a> Recorder<'a> {
         self.gathered.borrow_mut().dependencies.insert(dependency);
     }
 
-    /// All that was told, dependencies sorted. One thing seen with two digests has changed while the
-    /// definition was compiled, which no record can express.
+    /// All that was told, dependencies sorted. What has changed while the definition was compiled stands
+    /// against a record, which could not say what the code was made from: one thing seen with two
+    /// digests, or something that ran and does not behave now as it did when it was told.
     pub(crate) fn finish(self) -> Recorded {
         let Gathered {
             dependencies,
@@ -105,8 +109,15 @@ impl<'a> Recorder<'a> {
                 && pair[0].name == pair[1].name
                 && pair[0].scope == pair[1].scope
         });
-        if let Some(pair) = twice {
-            let what = format!("{} changed while this was compiled", pair[0].name);
+        let mut definitions = crate::lock(self.definitions);
+        let mut has_changed = |dependency: &&Dependency| {
+            let id = definitions.number(&dependency.name);
+            dependency.kind == DependencyKind::Behaviour
+                && definitions.behaviour(id).ok() != Some(dependency.digest)
+        };
+        let changed = dependencies.iter().find(|one| has_changed(one));
+        if let Some(changed) = twice.map(|pair| &pair[0]).or(changed) {
+            let what = format!("{} changed while this was compiled", changed.name);
             bypass.get_or_insert(BypassReason::Unrecordable(what));
         }
         Recorded {

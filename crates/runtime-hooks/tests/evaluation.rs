@@ -327,3 +327,43 @@ fn a_cache_that_is_off_runs_everything_and_keeps_nothing() {
         assert_eq!((sum, outcome.name()), (25, "bypass"));
     }
 }
+
+/// A factory may evaluate other definitions before it ends, and they may run what it is about to set.
+#[test]
+fn what_a_running_factory_defines_is_not_recorded_as_it_was() {
+    let cache = in_memory();
+    let sums = Sums::default();
+    let process = |outer: &str| {
+        let session = cache.session();
+        let definition = Definition {
+            name: "macro",
+            text: outer,
+            context: "sums",
+        };
+        let evaluated = session
+            .eval_def(&definition, &sums, |recorder| {
+                let mut compilation = sums.compile(outer, recorder)?;
+                compilation.defines.push("macro".to_owned());
+                Ok::<_, String>(compilation)
+            })
+            .expect("it compiles");
+        let (_, inner) = sums.eval(&session, "user", "5+ran macro");
+        evaluated.finish(Ran::Pure);
+        inner
+    };
+    for text in ["1", "2", "1"] {
+        assert!(matches!(process(text), Outcome::Bypass(_)));
+    }
+}
+
+#[test]
+fn what_the_host_changes_by_itself_is_not_recorded() {
+    let cache = in_memory();
+    let sums = Sums::default();
+    let session = cache.session();
+    let (_, before) = sums.eval(&session, "user", "5+ran setting");
+    assert_eq!(before, Outcome::Miss(MissReason::New));
+    session.changed("setting");
+    let (_, after) = sums.eval(&session, "user", "5+ran setting");
+    assert!(matches!(after, Outcome::Bypass(_)), "{after:?}");
+}

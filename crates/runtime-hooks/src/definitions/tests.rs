@@ -1,0 +1,266 @@
+use super::*;
+
+fn object(text: &str) -> Digest {
+    Digest::of("test object", text.as_bytes())
+}
+
+struct Graph(Definitions);
+
+impl Graph {
+    fn define(&mut self, name: &str, code: &str, references: &[&str]) {
+        self.define_as(name, code, references, Standing::Determined);
+    }
+
+    fn define_as(&mut self, name: &str, code: &str, references: &[&str], standing: Standing) {
+        let id = self.0.number(name);
+        let references: Vec<_> = references.iter().map(|name| self.0.number(name)).collect();
+        self.0.begin(id);
+        self.0.end(&[id], object(code), &references, standing);
+    }
+
+    fn behaviour(&mut self, name: &str) -> Result<Digest, String> {
+        let id = self.0.number(name);
+        self.0.behaviour(id).map_err(str::to_owned)
+    }
+}
+
+/// The behaviour of `m` after definitions of the form `name = code <- references`.
+fn behaviour_after(history: &[(&str, &str, &[&str])]) -> Result<Digest, String> {
+    let mut graph = Graph(Definitions::default());
+    for (name, code, references) in history {
+        graph.define(name, code, references);
+    }
+    graph.behaviour("m")
+}
+
+#[test]
+fn a_helper_of_a_helper_changes_the_behaviour_and_nothing_else_does() {
+    let mut graph = Graph(Definitions::default());
+    graph.define("inner", "1", &[]);
+    graph.define("helper", "2", &["inner"]);
+    graph.define("macro", "3", &["helper"]);
+    graph.define("other", "4", &["macro"]);
+    let before = graph.behaviour("macro");
+    graph.define("other", "5", &["macro", "inner"]);
+    assert_eq!(before, graph.behaviour("macro"));
+    graph.define("inner", "1b", &[]);
+    assert_ne!(before, graph.behaviour("macro"));
+}
+
+#[test]
+fn a_cycle_has_one_behaviour_for_each_entry_and_sees_every_change() {
+    let mut graph = Graph(Definitions::default());
+    graph.define("even", "1", &["odd"]);
+    graph.define("odd", "2", &["even"]);
+    let (even, odd) = (graph.behaviour("even"), graph.behaviour("odd"));
+    assert_ne!(even, odd);
+    graph.define("odd", "2b", &["even"]);
+    assert_ne!(even, graph.behaviour("even"));
+    assert_ne!(odd, graph.behaviour("odd"));
+}
+
+#[test]
+fn a_name_that_is_defined_only_later_counts_when_it_is() {
+    let mut graph = Graph(Definitions::default());
+    graph.define("macro", "1", &["declared"]);
+    let before = graph.behaviour("macro");
+    graph.define("declared", "2", &[]);
+    assert_ne!(before, graph.behaviour("macro"));
+}
+
+#[test]
+fn what_reaches_a_volatile_definition_has_no_behaviour() {
+    let mut graph = Graph(Definitions::default());
+    graph.define_as("clock", "1", &[], Standing::Volatile);
+    graph.define("macro", "2", &["clock"]);
+    assert_eq!(graph.behaviour("macro"), Err("clock".to_owned()));
+    graph.define("clock", "1", &[]);
+    assert_eq!(graph.behaviour("macro"), Err("macro".to_owned()));
+    graph.define("macro", "2", &["clock"]);
+    assert!(graph.behaviour("macro").is_ok());
+    let clock = graph.0.number("clock");
+    graph.0.set_by_calls(clock);
+    graph.define("clock", "1", &[]);
+    assert!(graph.behaviour("macro").is_err());
+}
+
+#[test]
+fn what_the_host_changed_is_volatile_until_it_is_defined_again() {
+    let mut graph = Graph(Definitions::default());
+    graph.define("setting", "1", &[]);
+    graph.define("macro", "2", &["setting"]);
+    let setting = graph.0.number("setting");
+    graph.0.change(setting);
+    assert_eq!(graph.behaviour("macro"), Err("setting".to_owned()));
+    graph.define("setting", "1", &[]);
+    graph.define("macro", "2", &["setting"]);
+    assert!(graph.behaviour("macro").is_ok());
+}
+
+#[test]
+fn a_name_whose_factory_runs_has_no_behaviour_until_it_ends() {
+    let mut graph = Graph(Definitions::default());
+    graph.define("table", "1", &[]);
+    graph.define("macro", "2", &["table"]);
+    let before = graph.behaviour("macro");
+    let table = graph.0.number("table");
+    graph.0.begin(table);
+    assert_eq!(graph.behaviour("macro"), Err("table".to_owned()));
+    graph
+        .0
+        .end(&[table], object("1"), &[], Standing::Determined);
+    // It may be an equal value, but it is not the one that the macro was made beside.
+    assert!(
+        graph
+            .behaviour("macro")
+            .is_ok_and(|after| before != Ok(after))
+    );
+}
+
+/// `n` was computed from `fields`, and `fields` then defined anew: that `m` reaches the new `fields`
+/// says nothing of `n`, which two programs once shared although it differed.
+#[test]
+fn a_value_made_before_a_change_is_not_one_made_after_it() {
+    let before = behaviour_after(&[
+        ("fields", "2", &[]),
+        ("n", "count", &["fields"]),
+        ("fields", "3", &[]),
+        ("m", "n", &["n"]),
+    ]);
+    let after = behaviour_after(&[
+        ("fields", "3", &[]),
+        ("n", "count", &["fields"]),
+        ("m", "n", &["n"]),
+    ]);
+    assert_ne!(before, after);
+}
+
+/// The change is two steps away, and the step between is gone by the time of the look-up.
+#[test]
+fn a_past_holds_all_that_was_reached_through_what_changed() {
+    let history = |first| {
+        behaviour_after(&[
+            ("a", first, &[]),
+            ("b", "call", &["a"]),
+            ("m", "value", &["b"]),
+            ("b", "alone", &[]),
+            ("a", "3", &[]),
+        ])
+    };
+    assert_ne!(history("1"), history("2"));
+}
+
+#[test]
+fn a_value_made_from_its_previous_one_counts_how_often() {
+    let once = [("m", "1", &[] as &[&str]), ("m", "inc", &["m"])];
+    let twice = [once[0], once[1], once[1]];
+    assert_ne!(behaviour_after(&once), behaviour_after(&twice));
+}
+
+/// What a program sees of a name: the tree of codes that its value was made from and calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    /// Deeper than anybody looks.
+    Deep,
+    /// Made from something that differs from run to run.
+    Unsure,
+    Code(usize, Vec<Seen>),
+}
+
+/// A definition of the model: odd codes compute their value when they are defined, from what they
+/// refer to then; even ones are functions, which look when they are called.
+#[derive(Clone)]
+struct Modelled {
+    code: usize,
+    references: Vec<usize>,
+    made_from: Option<Vec<Seen>>,
+    volatile: bool,
+}
+
+fn see(model: &[Option<Modelled>], name: usize, depth: usize) -> Seen {
+    let Some(defined) = &model[name] else {
+        return Seen::Nothing;
+    };
+    if defined.volatile {
+        return Seen::Unsure;
+    }
+    if depth == 0 {
+        return Seen::Deep;
+    }
+    let parts = defined.made_from.clone().unwrap_or_else(|| {
+        let references = defined.references.iter();
+        references
+            .map(|&name| see(model, name, depth - 1))
+            .collect()
+    });
+    Seen::Code(defined.code, parts)
+}
+
+fn is_unsure(seen: &Seen) -> bool {
+    match seen {
+        Seen::Unsure => true,
+        Seen::Code(_, parts) => parts.iter().any(is_unsure),
+        Seen::Nothing | Seen::Deep => false,
+    }
+}
+
+/// Many short courses over few names: wherever two lead to one behaviour digest, what can be seen is
+/// the same, and what differs from run to run has none. Remembered digests equal fresh ones.
+#[test]
+fn equal_behaviours_mean_equal_values() {
+    const NAMES: [&str; 3] = ["a", "b", "c"];
+    const DEPTH: usize = 5;
+    let mut state = 1u32;
+    let mut random = move |bound: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as usize % bound
+    };
+    let mut known: FxHashMap<Digest, Seen> = FxHashMap::default();
+    let mut met_again = 0;
+    for _ in 0..12_000 {
+        let mut graph = Graph(Definitions::default());
+        let mut fresh = Graph(Definitions::default());
+        let mut model: Vec<Option<Modelled>> = vec![None; NAMES.len()];
+        for _ in 0..1 + random(7) {
+            let name = random(NAMES.len());
+            let references: Vec<usize> = (0..random(3)).map(|_| random(NAMES.len())).collect();
+            let code = random(3);
+            let volatile = random(12) == 0;
+            let standing = match volatile {
+                true => Standing::Volatile,
+                false => Standing::Determined,
+            };
+            let text = format!("{code} {references:?}");
+            let names: Vec<&str> = references.iter().map(|&name| NAMES[name]).collect();
+            let parts = references
+                .iter()
+                .map(|&name| see(&model, name, DEPTH))
+                .collect();
+            model[name] = Some(Modelled {
+                code,
+                references,
+                made_from: (code % 2 == 1).then_some(parts),
+                volatile,
+            });
+            graph.define_as(NAMES[name], &text, &names, standing);
+            fresh.define_as(NAMES[name], &text, &names, standing);
+            // Asking must change nothing.
+            let _ = graph.behaviour(NAMES[random(NAMES.len())]);
+        }
+        let asked = random(NAMES.len());
+        let behaviour = graph.behaviour(NAMES[asked]);
+        assert_eq!(behaviour, fresh.behaviour(NAMES[asked]));
+        let seen = see(&model, asked, DEPTH);
+        let Ok(behaviour) = behaviour else {
+            continue;
+        };
+        assert!(!is_unsure(&seen), "{seen:?} has a behaviour");
+        if let Some(before) = known.get(&behaviour) {
+            met_again += 1;
+            assert_eq!(*before, seen);
+        }
+        known.insert(behaviour, seen);
+    }
+    assert!(met_again > 1000, "only {met_again} courses met");
+}
