@@ -1,6 +1,8 @@
 //! Real processes for the cross-crate tests: the built `ember` on a cache folder of its own.
 
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -39,6 +41,19 @@ pub fn ember_binary() -> &'static Path {
         let profile = this.ancestors().nth(2).expect("tests lie two folders deep");
         profile.join("ember")
     })
+}
+
+/// Ends a process that loops, so that a test which waits for it fails instead of hanging.
+fn limit_time(command: &mut Command) {
+    const SECONDS: u64 = 300;
+    let limit = Rlimit {
+        current: Some(SECONDS),
+        maximum: Some(SECONDS),
+    };
+    // SAFETY: between fork and exec only a system call is made, which allocates nothing and takes no lock.
+    unsafe {
+        command.pre_exec(move || Ok(setrlimit(Resource::Cpu, limit)?));
+    }
 }
 
 /// A folder for one test: a cache, programs and what they write. It goes away with the test.
@@ -86,6 +101,7 @@ impl Workplace {
             .env("REKINDLE_DIR", self.cache())
             .env_remove("REKINDLE_LOG")
             .stdin(Stdio::null());
+        limit_time(&mut command);
         command
     }
 

@@ -101,7 +101,11 @@ fn the_prelude_does_what_it_says() {
     let mut outputs = Vec::new();
     for options in [&["--no-cache"][..], &[], &[]] {
         let run = workplace.run_with(&checks, options).succeeded();
-        assert!(run.stdout.ends_with("checks, 0 failures\n"), "{}", run.stdout);
+        assert!(
+            run.stdout.ends_with("checks, 0 failures\n"),
+            "{}",
+            run.stdout
+        );
         outputs.push(run.stdout);
     }
     assert!(outputs.iter().all(|output| *output == outputs[0]));

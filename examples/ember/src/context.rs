@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Exception, Origin, Raised, Thrown, Trace, TraceEntry};
 use crate::namespace::Namespaces;
 use crate::runtime::{call, stack};
-use crate::value::{Name, Position, Value, View};
+use crate::value::{Name, Position, Value, View, take_order_by_age};
 
 mod output;
 
@@ -29,10 +29,18 @@ pub struct Context {
     namespaces: Namespaces,
     compiling: Cell<bool>,
     impure: Cell<Option<&'static str>>,
-    gensym_tag: RefCell<String>,
+    /// Of the definition that is being compiled.
+    generated: RefCell<Option<GeneratedNames>>,
+    /// How many names the running program has generated.
     gensym_count: Cell<u64>,
     output: RefCell<Output>,
     program_folder: RefCell<PathBuf>,
+}
+
+/// The generated names of one definition.
+struct GeneratedNames {
+    tag: String,
+    count: u64,
 }
 
 impl Default for Context {
@@ -63,7 +71,7 @@ impl Context {
             namespaces,
             compiling: Cell::new(false),
             impure: Cell::new(None),
-            gensym_tag: RefCell::new("0".to_owned()),
+            generated: RefCell::default(),
             gensym_count: Cell::new(0),
             output: RefCell::new(output),
             program_folder: RefCell::default(),
@@ -191,10 +199,15 @@ impl Context {
         value
     }
 
-    /// Whether the native stack is nearly used up.
+    /// Whether the native stack is nearly used up. Whoever is told that it is goes another way than
+    /// with more stack, which is no matter of the program.
     #[inline]
     pub fn stack_is_low(&self) -> bool {
-        stack::current() < self.stack_limit
+        let is_low = stack::current() < self.stack_limit;
+        if is_low {
+            self.note_impure("the depth of the stack");
+        }
+        is_low
     }
 
     /// Raises an exception if the native stack is nearly used up.
@@ -229,28 +242,36 @@ impl Context {
         }
     }
 
-    /// The first reason that was noted since the last [`Context::reset_impure`].
-    pub fn impure(&self) -> Option<&'static str> {
-        self.impure.get()
-    }
-
-    /// Forgets the reason and gives it.
+    /// Forgets the first reason that was noted since the last call, and gives it.
     pub fn reset_impure(&self) -> Option<&'static str> {
-        self.impure.take()
+        let by_age = take_order_by_age().then_some("the order or hash of objects by their age");
+        self.impure.take().or(by_age)
     }
 
-    /// Starts the generated names of a definition: they carry `tag` and are counted from 0.
-    /// Outside of definitions the tag is `0`.
+    /// Starts the generated names of a definition that is about to be compiled: they carry `tag` and are
+    /// counted from 0, so they are the same in every process.
     pub fn begin_gensyms(&self, tag: &str) {
-        tag.clone_into(&mut self.gensym_tag.borrow_mut());
-        self.gensym_count.set(0);
+        let tag = tag.to_owned();
+        *self.generated.borrow_mut() = Some(GeneratedNames { tag, count: 0 });
     }
 
-    /// A new name, `base__TAG_n`.
+    /// Ends the names of the definition that was compiled.
+    pub fn end_gensyms(&self) {
+        self.generated.take();
+    }
+
+    /// A new name, `base__TAG_n`. What a running program generates, rather than a definition that is
+    /// compiled, depends on all that ran before.
     pub fn gensym(&self, base: &str) -> Name {
+        if let Some(names) = self.generated.borrow_mut().as_mut() {
+            let name = format!("{base}__{}_{}", names.tag, names.count);
+            names.count += 1;
+            return Name::local(&name);
+        }
+        self.note_impure("a generated name");
         let count = self.gensym_count.get();
         self.gensym_count.set(count + 1);
-        Name::local(&format!("{base}__{}_{count}", self.gensym_tag.borrow()))
+        Name::local(&format!("{base}__0_{count}"))
     }
 
     /// The folder of the program's file; empty, which means the working folder, without one.

@@ -148,12 +148,15 @@ impl Resolution {
         fn constant(cell: &OnceLock<Digest>, text: &str) -> Digest {
             *cell.get_or_init(|| Digest::of("ember resolution", text.as_bytes()))
         }
-        static PRIVATE: OnceLock<Digest> = OnceLock::new();
         static NO_NAMESPACE: OnceLock<Digest> = OnceLock::new();
         static UNRESOLVED: OnceLock<Digest> = OnceLock::new();
         match self {
             Resolution::Var(var) => var.resolution_digest(),
-            Resolution::Private(_) => constant(&PRIVATE, "private"),
+            // Messages and quoted names tell which var it is.
+            Resolution::Private(var) => {
+                let mut builder = DigestBuilder::new("ember private name");
+                builder.text(var.name().text()).finish()
+            }
             Resolution::NoNamespace => constant(&NO_NAMESPACE, "no namespace"),
             Resolution::Unresolved => constant(&UNRESOLVED, "unresolved"),
         }

@@ -76,19 +76,23 @@ fn a_rethrown_value_goes_on_with_its_trace() {
 fn generated_names_belong_to_their_definition() {
     let cx = Context::new();
     assert_eq!(cx.gensym("x").text(), "x__0_0");
+    assert_eq!(cx.reset_impure(), Some("a generated name"));
     cx.begin_gensyms("0123abcd");
     assert_eq!(cx.gensym("x").text(), "x__0123abcd_0");
     assert_eq!(cx.gensym("y").text(), "y__0123abcd_1");
+    assert_eq!(cx.reset_impure(), None);
+    cx.end_gensyms();
+    assert_eq!(cx.gensym("x").text(), "x__0_1");
 }
 
 #[test]
 fn the_first_impurity_is_noted() {
     let cx = Context::new();
-    assert_eq!(cx.impure(), None);
+    assert_eq!(cx.reset_impure(), None);
     cx.note_impure("first");
     cx.note_impure("second");
     assert_eq!(cx.reset_impure(), Some("first"));
-    assert_eq!(cx.impure(), None);
+    assert_eq!(cx.reset_impure(), None);
 }
 
 #[test]

@@ -105,7 +105,10 @@ fn all_equal(args: &[Value]) -> bool {
     args.windows(2).all(|pair| matches!(pair, [a, b] if a == b))
 }
 
-fn is_identical(_: &Context, args: &[Value]) -> Result<Value, Raised> {
+fn is_identical(cx: &Context, args: &[Value]) -> Result<Value, Raised> {
+    if args.iter().all(Value::is_heap) {
+        cx.note_impure("the identity of objects");
+    }
     Ok(matches!(args, [a, b] if a.is_identical(b)).into())
 }
 
@@ -114,10 +117,7 @@ fn compare(_: &Context, args: &[Value]) -> Result<Value, Raised> {
     Ok(Value::int(a.cmp(b) as i64))
 }
 
-fn hash(cx: &Context, args: &[Value]) -> Result<Value, Raised> {
+fn hash(_: &Context, args: &[Value]) -> Result<Value, Raised> {
     let [value] = args else { return Ok(Value::NIL) };
-    if let View::Function(_) | View::Atom(_) | View::Exception(_) = value.view() {
-        cx.note_impure("the hash of an object's identity");
-    }
     Ok(Value::int(structural_hash(value)))
 }

@@ -181,9 +181,9 @@ fn vars_are_read_and_defined() {
         let got = ember_var_get(&cx, var);
         assert_eq!(got, text);
         assert!(matches!(value(&ember_var(&cx, var)).view(), View::Var(_)));
-        assert_eq!(cx.impure(), None);
+        assert_eq!(cx.reset_impure(), None);
         ember_def(&cx, var, text, 4);
-        assert_eq!(cx.impure(), Some("a def inside of other code"));
+        assert_eq!(cx.reset_impure(), Some("a def inside of other code"));
     }
 }
 

@@ -4,12 +4,35 @@
 //! equality: `-0.0` differs from `0.0`, NaN equals itself, `1` differs from `1.0`. Equal values can
 //! stand for each other anywhere but in their positions and symbol flags.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
 use rustc_hash::FxHasher;
 
 use super::{Map, Set, Value, View};
+
+thread_local! {
+    /// Whether objects without contents of their own were ordered or hashed: that goes by their age,
+    /// which is a matter of all that ran before.
+    static ORDERED_BY_AGE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether functions, atoms or exceptions were ordered or hashed on this thread since the last call.
+pub(crate) fn take_order_by_age() -> bool {
+    ORDERED_BY_AGE.take()
+}
+
+/// The order of two different objects by their serial numbers.
+fn by_age(a: u64, b: u64) -> Ordering {
+    ORDERED_BY_AGE.set(true);
+    a.cmp(&b)
+}
+
+fn hash_age<H: Hasher>(serial: u64, state: &mut H) {
+    ORDERED_BY_AGE.set(true);
+    serial.hash(state);
+}
 
 /// Where a kind stands in the order of all values. Lists and vectors share a rank.
 fn rank(view: &View<'_>) -> u8 {
@@ -137,11 +160,11 @@ fn step<'a>(a: &'a Value, b: &'a Value) -> Step<'a> {
         | (View::List(_) | View::Vector(_), View::List(_) | View::Vector(_)) => {
             return Step::Open(Pairs::Items(items(&left), items(&right)));
         }
-        (View::Function(a), View::Function(b)) => a.serial().cmp(&b.serial()),
+        (View::Function(a), View::Function(b)) => by_age(a.serial(), b.serial()),
         (View::Native(a), View::Native(b)) => a.name.cmp(b.name),
-        (View::Atom(a), View::Atom(b)) => a.serial().cmp(&b.serial()),
+        (View::Atom(a), View::Atom(b)) => by_age(a.serial(), b.serial()),
         (View::Var(a), View::Var(b)) => a.name().cmp(b.name()),
-        (View::Exception(a), View::Exception(b)) => a.serial().cmp(&b.serial()),
+        (View::Exception(a), View::Exception(b)) => by_age(a.serial(), b.serial()),
         (View::Reduced(a), View::Reduced(b)) => {
             let (a, b): (Items<'a>, Items<'a>) =
                 (Box::new(std::iter::once(*a)), Box::new(std::iter::once(*b)));
@@ -249,11 +272,11 @@ fn hash_shallow<'a, H: Hasher>(value: &'a Value, state: &mut H, open: &mut Vec<I
         View::Symbol(name) | View::Keyword(name) => name.hash(state),
         View::List(_) | View::Vector(_) | View::Set(_) => open.push(items(&view)),
         View::Map(map) => open.push(Box::new(map.iter().flat_map(|(key, value)| [key, value]))),
-        View::Function(closure) => closure.serial().hash(state),
+        View::Function(closure) => hash_age(closure.serial(), state),
         View::Native(native) => native.name.hash(state),
-        View::Atom(atom) => atom.serial().hash(state),
+        View::Atom(atom) => hash_age(atom.serial(), state),
         View::Var(var) => var.name().hash(state),
-        View::Exception(exception) => exception.serial().hash(state),
+        View::Exception(exception) => hash_age(exception.serial(), state),
         View::Reduced(value) => open.push(Box::new(std::iter::once(value))),
     }
 }

@@ -25,6 +25,7 @@ use std::num::NonZeroU64;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
+pub(crate) use equal::take_order_by_age;
 pub use equal::{compare_numbers, structural_hash};
 pub(crate) use function::next_serial;
 pub use function::{Atom, Closure, Code};

@@ -92,7 +92,7 @@ impl Vm {
         self.context.begin_gensyms(&gensym_tag(definition));
         self.context.reset_impure();
         let compiled = compiler::compile(&recording, definition.text, definition.name);
-        self.context.begin_gensyms("0");
+        self.context.end_gensyms();
         if let Some(reason) = self.context.reset_impure() {
             recorder.bypass(reason);
         }

@@ -43,6 +43,11 @@ impl Vm {
         let View::Symbol(namespace) = name.view() else {
             return Err(at.error(Some(name), "ns: expected the name of a namespace"));
         };
+        if namespace.namespace().is_some() {
+            let message =
+                format!("ns: the name of a namespace has no /, but dots: not {namespace}");
+            return Err(at.error(Some(name), &message));
+        }
         if namespace.text() == CORE {
             return Err(at.error(Some(name), "ns: ember.core cannot be changed"));
         }

@@ -40,6 +40,7 @@ pub(super) fn analyse(host: &dyn CompileHost, form: &Value) -> Result<Analysed, 
         host,
         scopes: Scopes::new(),
         meanings: FxHashMap::default(),
+        own: Names::default(),
         defines: Names::default(),
         dynamic_defines: Names::default(),
         references: Names::default(),
@@ -114,6 +115,8 @@ struct Analyser<'h> {
     scopes: Scopes,
     /// What each symbol that is no local means, by its text.
     meanings: FxHashMap<String, &'static Var>,
+    /// The vars that the form makes known, with a value or without.
+    own: Names,
     defines: Names,
     dynamic_defines: Names,
     references: Names,
@@ -232,7 +235,7 @@ impl Analyser<'_> {
             Kind::Global(name) => {
                 let core = name
                     .strip_prefix("ember.core/")
-                    .filter(|_| !self.defines.contains(&name));
+                    .filter(|_| !self.own.contains(&name));
                 match core.and_then(|core| intrinsic::find(core, arguments.len())) {
                     Some(intrinsic) => Kind::Intrinsic(intrinsic, arguments),
                     None => {

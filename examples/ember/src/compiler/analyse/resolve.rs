@@ -112,7 +112,7 @@ impl Analyser<'_> {
         let here = self.host.namespace();
         if name.namespace().is_none_or(|namespace| namespace == here) {
             let own = qualified(here, name.name());
-            if self.defines.contains(&own) {
+            if self.own.contains(&own) {
                 return Ok(Meaning::Own(own));
             }
         }
@@ -124,7 +124,7 @@ impl Analyser<'_> {
             }
         };
         // By an alias of this namespace.
-        if self.defines.contains(var.name().text()) {
+        if self.own.contains(var.name().text()) {
             return Ok(Meaning::Own(var.name().text().to_owned()));
         }
         Ok(Meaning::Var(var))

@@ -38,10 +38,16 @@ impl Analyser<'_> {
         if given.is_private {
             flags |= FLAG_PRIVATE;
         }
-        self.defines.add(&name);
+        self.own.add(&name);
         if !place.top {
             flags |= FLAG_DYNAMIC;
-            self.dynamic_defines.add(&name);
+        }
+        // Without a value only the name becomes known, and what the var holds stays.
+        if value.is_some() {
+            self.defines.add(&name);
+            if !place.top {
+                self.dynamic_defines.add(&name);
+            }
         }
         let value = match value {
             None => None,
