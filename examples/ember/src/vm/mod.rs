@@ -3,9 +3,9 @@
 //! | subject | file |
 //! | --- | --- |
 //! | opening, files, texts, statistics | this one |
-//! | one form: look-up, compiling, running | [`form`] |
-//! | namespaces and the files that they come from | [`require`] |
-//! | words that kept code is bound to | [`words`] |
+//! | one form: look-up, compiling, running | `form.rs` |
+//! | namespaces and the files that they come from | `require.rs` |
+//! | words that kept code is bound to | `words.rs` |
 
 mod form;
 mod require;
