@@ -31,7 +31,8 @@ pub struct Dependency {
     pub kind: DependencyKind,
     /// The thing's name: a definition, a symbol, a module.
     pub name: String,
-    /// Where the name stands, for a [`DependencyKind::Resolution`]: the namespace. Else empty.
+    /// What the name needs beside it: the namespace of a [`DependencyKind::Resolution`], the host's own
+    /// word for the sort of a [`DependencyKind::Host`]. Else empty.
     pub scope: String,
     /// Its digest when the definition was compiled.
     pub digest: Digest,
@@ -41,13 +42,24 @@ pub struct Dependency {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum DependencyKind {
-    /// A definition that was read or ran at compile time, by its behaviour digest: the digest of its
-    /// object and of all that it can reach.
+    /// A definition that ran at compile time, by its behaviour digest: the digest of its object and of
+    /// all that it can reach.
     Behaviour,
+    /// A definition that was read at compile time, by its interface digest: a digest of what compiling
+    /// against it reads of it. The host computes it.
+    Interface,
     /// What a symbol means in a namespace, absence included. The host computes the digest.
     Resolution,
     /// A module of the process, other than the executable, that provides a symbol: by build id.
     Module,
+    /// A file, by its content; that there is none is a content too.
+    File,
+    /// Several files, one path a line, by one digest of all their contents: a set of headers.
+    FileSet,
+    /// An environment variable, by its value; that there is none is a value too.
+    Variable,
+    /// Something of a sort that only the host knows. The host computes the digest.
+    Host,
 }
 
 /// A finished compilation: the object, and what the compiler itself found it to depend on.

@@ -175,13 +175,26 @@ impl DependencyKind {
             Self::Behaviour => 1,
             Self::Resolution => 2,
             Self::Module => 3,
+            Self::Interface => 4,
+            Self::File => 5,
+            Self::FileSet => 6,
+            Self::Variable => 7,
+            Self::Host => 8,
         }
     }
 
     /// The kind of a number, if there is one.
     pub(crate) fn from_number(number: u8) -> Option<Self> {
-        [Self::Behaviour, Self::Resolution, Self::Module]
-            .into_iter()
-            .find(|kind| kind.number() == number)
+        let kinds = [
+            Self::Behaviour,
+            Self::Resolution,
+            Self::Module,
+            Self::Interface,
+            Self::File,
+            Self::FileSet,
+            Self::Variable,
+            Self::Host,
+        ];
+        kinds.into_iter().find(|kind| kind.number() == number)
     }
 }

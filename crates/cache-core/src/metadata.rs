@@ -11,7 +11,7 @@ use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// The version of the archived types below: a record of another version is a miss.
-pub const METADATA_VERSION: u32 = 1;
+pub const METADATA_VERSION: u32 = 2;
 
 /// Everything that a record holds beside its key and its image.
 #[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
@@ -69,8 +69,20 @@ pub struct Entry {
     pub created: u64,
     /// The [`checksum`](crate::checksum) of the image.
     pub image_checksum: u64,
+    /// What compiling did besides making code, in the order in which it did it.
+    pub effects: Vec<EffectRecord>,
     /// Tables that travel with the code.
     pub side_tables: Vec<SideTableRecord>,
+}
+
+/// Something that compiling did besides making code, and that the host repeats on a hit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Archive, Serialize, Deserialize)]
+#[rkyv(derive(Debug))]
+pub struct EffectRecord {
+    /// The host's word for what was done.
+    pub kind: String,
+    /// What it was done with, as the host encodes it.
+    pub payload: Vec<u8>,
 }
 
 /// A side table as it is kept: see [`SideTable`](crate::artifact::SideTable).

@@ -50,6 +50,7 @@ fn put(store: &dyn Store, key: FormKey) {
             compile_ns: 1,
             created: 1,
             image_checksum: checksum(&image),
+            effects: Vec::new(),
             side_tables: Vec::new(),
         },
     };

@@ -40,6 +40,7 @@ fn store(folder: &Path) -> FormKey {
             compile_ns: 1_400_000,
             created: 0,
             image_checksum: checksum(&image),
+            effects: Vec::new(),
             side_tables: Vec::new(),
         },
     };

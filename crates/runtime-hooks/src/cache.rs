@@ -4,6 +4,7 @@ use crate::definitions::Definitions;
 use crate::error::HookError;
 use crate::host::SymbolTable;
 use crate::modules::{module_of, modules};
+use crate::outside::Outside;
 use crate::process::{Process, Provider};
 use crate::statistics::{Counters, Statistics};
 use rekindle_cache_core::Digest;
@@ -206,6 +207,7 @@ impl<B: Backend> Cache<B> {
         Session {
             cache: Arc::clone(self),
             definitions: Mutex::default(),
+            outside: Outside::default(),
             counters: Counters::default(),
         }
     }
@@ -243,6 +245,7 @@ impl<B: Backend> Drop for Cache<B> {
 pub struct Session<B: Backend> {
     pub(crate) cache: Arc<Cache<B>>,
     pub(crate) definitions: Mutex<Definitions>,
+    pub(crate) outside: Outside,
     pub(crate) counters: Counters,
 }
 
@@ -250,6 +253,13 @@ impl<B: Backend> Session<B> {
     /// The cache that this session evaluates on.
     pub fn cache(&self) -> &Arc<Cache<B>> {
         &self.cache
+    }
+
+    /// Begins a validation epoch: files and environment variables that code depends on are looked at again.
+    /// To be called before reading a file that was asked for, and at each input of an interactive session.
+    /// The first epoch begins with the session.
+    pub fn begin_epoch(&self) {
+        self.outside.begin_epoch();
     }
 
     /// Says that the host gave `name` another value by itself, and not by evaluating a definition: what

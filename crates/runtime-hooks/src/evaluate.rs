@@ -4,7 +4,7 @@ use crate::cache::{Backend, Session};
 use crate::definitions::{NameId, Standing};
 use crate::error::EvalError;
 use crate::host::{Bindings, Host};
-use crate::outcome::{BypassReason, MissReason, Outcome, RejectReason};
+use crate::outcome::{BypassReason, Change, MissReason, Outcome, RejectReason};
 use crate::recorder::{Recorded, Recorder};
 use crate::statistics::Stopwatch;
 use rekindle_cache_core::Digest;
@@ -13,7 +13,8 @@ use rekindle_cache_core::artifact::{
 };
 use rekindle_cache_core::key::{Definition, FormKey};
 use rekindle_cache_core::metadata::{
-    ArchivedEntry, ArchivedManifest, DependencyRecord, Entry, Manifest, Metadata, SideTableRecord,
+    ArchivedEntry, ArchivedManifest, DependencyRecord, EffectRecord, Entry, Manifest, Metadata,
+    SideTableRecord,
 };
 use rekindle_cache_core::store::{Found, NewRecord, Record, Store};
 use std::ops::ControlFlow;
@@ -181,6 +182,12 @@ impl<B: Backend> Session<B> {
                 damage: Some(what),
             });
         };
+        for effect in metadata.entry.effects.iter() {
+            if !host.replay(&effect.kind, &effect.payload) {
+                let kind = effect.kind.as_str().to_owned();
+                return Err(Refused::new(Outcome::Miss(MissReason::Effect(kind))));
+            }
+        }
         self.counters.loaded(code.size());
         Ok(Loaded {
             running: Running::Kept(code),
@@ -196,22 +203,48 @@ impl<B: Backend> Session<B> {
             let Some(kind) = dependency.kind() else {
                 return Some(MissReason::UnknownDependency);
             };
-            let now = match kind {
-                DependencyKind::Behaviour => {
-                    let mut definitions = crate::lock(&self.definitions);
-                    let id = definitions.number(name);
-                    definitions.behaviour(id).ok()
-                }
-                DependencyKind::Resolution => host.resolution(&dependency.scope, name),
-                DependencyKind::Module => self.cache.process.identity(name),
-                _ => None,
-            };
-            if now != Some(dependency.digest()) {
-                let name = name.to_owned();
-                return Some(MissReason::Stale { kind, name });
+            let scope = dependency.scope.as_str();
+            let is = self.digest_now(kind, name, scope, host);
+            let was = dependency.digest();
+            if is != Some(was) {
+                return Some(MissReason::Stale(Box::new(Change {
+                    kind,
+                    name: name.to_owned(),
+                    scope: scope.to_owned(),
+                    was,
+                    is,
+                })));
             }
         }
         None
+    }
+
+    /// The digest that a dependency has at this moment; `None` if it has none, or it cannot be told.
+    fn digest_now(
+        &self,
+        kind: DependencyKind,
+        name: &str,
+        scope: &str,
+        host: &dyn Host,
+    ) -> Option<Digest> {
+        match kind {
+            DependencyKind::Behaviour => {
+                let mut definitions = crate::lock(&self.definitions);
+                let id = definitions.number(name);
+                definitions.behaviour(id).ok()
+            }
+            DependencyKind::Interface => host.interface(name),
+            DependencyKind::Resolution => host.resolution(scope, name),
+            DependencyKind::Module => self.cache.process.identity(name),
+            DependencyKind::File => self.outside.file(&host.locate(name)),
+            DependencyKind::FileSet => {
+                let located = name.lines().map(|name| host.locate(name));
+                self.outside.files(located)
+            }
+            DependencyKind::Variable => Some(self.outside.variable(name)),
+            DependencyKind::Host => host.dependency(scope, name),
+            _ => None,
+        }
     }
 
     /// Compiles a definition, runs the object and keeps it. `outcome` says why it was not a hit, and is
@@ -225,10 +258,11 @@ impl<B: Backend> Session<B> {
         outcome: &mut Outcome,
     ) -> Result<Loaded<B>, EvalError<E>> {
         let began = Instant::now();
-        let recorder = Recorder::new(host, &self.definitions);
+        let recorder = Recorder::new(host, &self.definitions, &self.outside);
         let compilation = compile(&recorder).map_err(EvalError::Host)?;
         let Recorded {
             dependencies,
+            effects,
             bypass,
         } = recorder.finish();
         if let (Some(reason), Some(_)) = (bypass, &self.cache.store) {
@@ -256,6 +290,7 @@ impl<B: Backend> Session<B> {
                     key,
                     compilation: &compilation,
                     compiled,
+                    effects,
                     image,
                     began,
                 };
@@ -343,6 +378,7 @@ impl<B: Backend> Session<B> {
                     .duration_since(UNIX_EPOCH)
                     .map_or(0, |since| since.as_secs()),
                 image_checksum: fresh.image.checksum,
+                effects: fresh.effects,
                 side_tables: (fresh.compiled.object.side_tables.into_iter())
                     .map(|table| SideTableRecord {
                         name: table.name,
@@ -488,6 +524,7 @@ struct Fresh<'a, U> {
     key: FormKey,
     compilation: &'a Compilation<U>,
     compiled: Compiled,
+    effects: Vec<EffectRecord>,
     image: Image,
     began: Instant,
 }

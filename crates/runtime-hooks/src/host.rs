@@ -5,6 +5,7 @@ use rekindle_cache_core::artifact::Symbols;
 use rekindle_cache_core::{Digest, symbol_hash};
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
+use std::path::PathBuf;
 
 /// What the cache asks of the runtime that it serves.
 pub trait Host {
@@ -12,6 +13,38 @@ pub trait Host {
     /// is one that runs at compile time. Absence is an answer too, with a digest of its own. `None` if it
     /// cannot be told.
     fn resolution(&self, namespace: &str, symbol: &str) -> Option<Digest>;
+
+    /// The interface digest of the definition `name` at this moment: a digest of what compiling against it
+    /// reads of it, such as its arities and types. `None` if it cannot be told.
+    fn interface(&self, name: &str) -> Option<Digest> {
+        let _ = name;
+        None
+    }
+
+    /// The digest of something of a sort of the host's own, recorded by [`Recorder::host`]. `None` if it
+    /// cannot be told.
+    ///
+    /// [`Recorder::host`]: crate::Recorder::host
+    fn dependency(&self, kind: &str, name: &str) -> Option<Digest> {
+        let _ = (kind, name);
+        None
+    }
+
+    /// Where the file lies that was recorded as `name`. By itself a name is a path, and stands in the
+    /// working folder if it is relative.
+    fn locate(&self, name: &str) -> PathBuf {
+        PathBuf::from(name)
+    }
+
+    /// Repeats what compiling did besides making code, recorded by [`Recorder::effect`]. `false` if that is
+    /// not possible, which makes the look-up a miss; whatever was repeated already is then done again by
+    /// compiling, so an effect has to bear being repeated.
+    ///
+    /// [`Recorder::effect`]: crate::Recorder::effect
+    fn replay(&self, kind: &str, payload: &[u8]) -> bool {
+        let _ = (kind, payload);
+        false
+    }
 
     /// The word for a name that the host's code refers to and the registered table does not hold:
     /// variables, constants, the origin of the definition being loaded. `hash` is

@@ -20,6 +20,7 @@ mod evaluate;
 mod host;
 mod modules;
 mod outcome;
+mod outside;
 mod process;
 mod recorder;
 mod statistics;
@@ -32,7 +33,7 @@ pub use error::{EvalError, HookError};
 pub use evaluate::{Compilation, Evaluated, Ran};
 pub use host::{Host, SymbolTable};
 pub use modules::{Module, module_of, modules};
-pub use outcome::{BypassReason, MissReason, Outcome, RejectReason};
+pub use outcome::{BypassReason, Change, MissReason, Outcome, RejectReason};
 pub use recorder::Recorder;
 pub use statistics::Statistics;
 

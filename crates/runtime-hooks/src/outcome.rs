@@ -1,5 +1,6 @@
 //! The four outcomes of a look-up, and their reasons.
 
+use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::DependencyKind;
 use std::fmt;
 
@@ -46,26 +47,24 @@ pub enum MissReason {
     /// No record has this form key: the definition, its context or the environment is new.
     New,
     /// A record was there, but a dependency is not what it was.
-    Stale {
-        /// The sort of dependency.
-        kind: DependencyKind,
-        /// Its name.
-        name: String,
-    },
+    Stale(Box<Change>),
     /// A record was there that names a sort of dependency this version does not know.
     UnknownDependency,
+    /// A record was there, and the host could not repeat what compiling did besides making code.
+    Effect(String),
 }
 
 impl fmt::Display for MissReason {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::New => write!(out, "no record of this text in this environment"),
-            Self::Stale { kind, name } => match kind {
-                DependencyKind::Behaviour => write!(out, "what {name} does has changed"),
-                DependencyKind::Resolution => write!(out, "what {name} means has changed"),
-                DependencyKind::Module => write!(out, "the module {name} has changed"),
-                _ => write!(out, "{name} has changed"),
-            },
+            Self::Stale(change) => change.fmt(out),
+            Self::Effect(kind) => {
+                write!(
+                    out,
+                    "compiling also did \"{kind}\", which could not be repeated"
+                )
+            }
             Self::UnknownDependency => write!(out, "recorded by a newer version"),
         }
     }
@@ -131,5 +130,56 @@ impl fmt::Display for RejectReason {
             Self::Damaged(what) => write!(out, "damaged record: {what}"),
             Self::Image(what) => write!(out, "image refused: {what}"),
         }
+    }
+}
+
+/// A dependency that is not what it was when the code was compiled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The sort of dependency.
+    pub kind: DependencyKind,
+    /// Its name.
+    pub name: String,
+    /// What the name needs beside it: see
+    /// [`Dependency::scope`](rekindle_cache_core::artifact::Dependency::scope).
+    pub scope: String,
+    /// Its digest when the record was made.
+    pub was: Digest,
+    /// Its digest now; `None` if that cannot be told.
+    pub is: Option<Digest>,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, scope, .. } = self;
+        match self.kind {
+            DependencyKind::Behaviour => write!(out, "what {name} does")?,
+            DependencyKind::Interface => write!(out, "the interface of {name}")?,
+            DependencyKind::Resolution => write!(out, "what {name} means in {scope}")?,
+            DependencyKind::Module => write!(out, "the module {name}")?,
+            DependencyKind::File => write!(out, "the file {name}")?,
+            DependencyKind::FileSet => {
+                let first = name.lines().next().unwrap_or_default();
+                write!(out, "{first} or another of {} files", name.lines().count())?;
+            }
+            DependencyKind::Variable => write!(out, "the variable {name}")?,
+            DependencyKind::Host => write!(out, "{scope} {name}")?,
+            _ => write!(out, "{name}")?,
+        }
+        let was = Short(&self.was);
+        match &self.is {
+            Some(is) => write!(out, " has changed, from {was} to {}", Short(is)),
+            None => write!(out, " was {was} and cannot be told now"),
+        }
+    }
+}
+
+/// The first eight digits of a digest, which tell two apart to a reader.
+struct Short<'a>(&'a Digest);
+
+impl fmt::Display for Short<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, ..] = self.0.0;
+        write!(out, "{a:02x}{b:02x}{c:02x}{d:02x}")
     }
 }

@@ -7,15 +7,20 @@
 use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::error::{Exception, Origin, Raised, Thrown, Trace, TraceEntry};
-use crate::namespace::Namespaces;
+use crate::namespace::{CORE, Namespaces};
 use crate::runtime::{call, stack};
 use crate::value::{Name, Position, Value, View, take_order_by_age};
 
+mod compiling;
 mod output;
 
+use compiling::Compiling;
 use output::Output;
+
+pub use compiling::Seen;
 
 /// The state of a running program.
 pub struct Context {
@@ -27,7 +32,9 @@ pub struct Context {
     caught: RefCell<Option<Thrown>>,
     stack_limit: usize,
     namespaces: Namespaces,
-    compiling: Cell<bool>,
+    compiling: Compiling,
+    /// The name of the namespace that evaluation is in.
+    current: RefCell<Rc<str>>,
     impure: Cell<Option<&'static str>>,
     /// Of the definition that is being compiled.
     generated: RefCell<Option<GeneratedNames>>,
@@ -69,7 +76,8 @@ impl Context {
             caught: RefCell::new(None),
             stack_limit: stack::limit(),
             namespaces,
-            compiling: Cell::new(false),
+            compiling: Compiling::default(),
+            current: RefCell::new(CORE.into()),
             impure: Cell::new(None),
             generated: RefCell::default(),
             gensym_count: Cell::new(0),
@@ -223,14 +231,15 @@ impl Context {
         }
     }
 
-    /// Whether macros run.
-    pub fn is_compiling(&self) -> bool {
-        self.compiling.get()
+    /// The name of the namespace that evaluation is in.
+    pub fn current_namespace(&self) -> Rc<str> {
+        self.current.borrow().clone()
     }
 
-    /// Says whether macros run from here on; gives what was said before.
-    pub fn set_compiling(&self, compiling: bool) -> bool {
-        self.compiling.replace(compiling)
+    /// Makes `namespace`, which is new if need be, the one that evaluation is in.
+    pub fn enter_namespace(&self, namespace: &str) {
+        self.namespaces.namespace(namespace);
+        *self.current.borrow_mut() = namespace.into();
     }
 
     /// Notes that something was done that a cached definition could not repeat; the first reason

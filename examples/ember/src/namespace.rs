@@ -23,6 +23,11 @@ pub fn alias_symbol(alias: &str) -> String {
     format!("{ALIAS_PREFIX}{alias}")
 }
 
+/// Whether a var can have this name: it stands in symbols, where it has to mean one var.
+pub fn is_var_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains('\0') && (!name.contains('/') || name == "/")
+}
+
 /// A named place for a value.
 pub struct Var {
     name: Name,

@@ -252,6 +252,7 @@ pub(super) mod tests {
                 compile_ns: 1_400_000,
                 created: 0,
                 image_checksum: checksum(image),
+                effects: Vec::new(),
                 side_tables: Vec::new(),
             },
         }

@@ -2,7 +2,9 @@
 
 use rekindle_cache_core::artifact::{Dependency, DependencyKind, ImageRef};
 use rekindle_cache_core::key::{FormKey, ObjectKey};
-use rekindle_cache_core::metadata::{ArchivedMetadata, Entry, Manifest, Metadata, SideTableRecord};
+use rekindle_cache_core::metadata::{
+    ArchivedMetadata, EffectRecord, Entry, Manifest, Metadata, SideTableRecord,
+};
 use rekindle_cache_core::store::{Damage, Found, NewRecord, Store, StoreError};
 use rekindle_cache_core::{Digest, checksum};
 use std::ops::ControlFlow;
@@ -56,6 +58,10 @@ impl Sample {
                     compile_ns: version,
                     created: 0,
                     image_checksum: checksum(&image),
+                    effects: vec![EffectRecord {
+                        kind: "intern".to_owned(),
+                        payload: name.as_bytes().to_owned(),
+                    }],
                     side_tables: vec![SideTableRecord {
                         name: "traps".to_owned(),
                         bytes: vec![1, 2, 3],

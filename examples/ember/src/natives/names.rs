@@ -4,6 +4,7 @@ use super::Native;
 use super::arguments::{expected, text};
 use crate::context::Context;
 use crate::error::Raised;
+use crate::namespace::is_var_name;
 use crate::value::{Name, Value, View};
 
 pub(super) const NATIVES: &[Native] = &[
@@ -13,6 +14,7 @@ pub(super) const NATIVES: &[Native] = &[
     Native::exactly("namespace", 1, namespace),
     Native::between("gensym", 0, 1, gensym),
     Native::exactly("with-flag", 2, with_flag),
+    Native::exactly("intern", 1, intern),
 ];
 
 /// The name that one or two arguments mean.
@@ -68,6 +70,24 @@ fn gensym(cx: &Context, args: &[Value]) -> Result<Value, Raised> {
         _ => "g",
     };
     Ok(Value::symbol(cx.gensym(base)))
+}
+
+/// Makes a name known in the current namespace, as `declare` does, and gives its qualified symbol.
+fn intern(cx: &Context, args: &[Value]) -> Result<Value, Raised> {
+    let [symbol] = args else {
+        return Ok(Value::NIL);
+    };
+    let View::Symbol(name) = symbol.view() else {
+        return Err(expected(cx, "intern", "a symbol", symbol));
+    };
+    let plain = name.name();
+    if name.namespace().is_some() || !is_var_name(plain) {
+        return Err(cx.raise(format!(
+            "intern: {name} is no name for a var of this namespace"
+        )));
+    }
+    let qualified = cx.intern_name(plain);
+    Ok(Value::symbol(Name::parse(&qualified)))
 }
 
 /// The symbol with a flag, as the reader makes it of `^:flag symbol`.

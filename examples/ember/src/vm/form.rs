@@ -2,7 +2,7 @@
 
 use super::{Failure, Source, Vm};
 use crate::compiler::{self, CompileHost};
-use crate::context::Context;
+use crate::context::{Context, Seen};
 use crate::error::{Origin, Raised};
 use crate::namespace::Namespaces;
 use crate::reader::Form;
@@ -13,6 +13,12 @@ use rekindle_runtime_hooks::{
 };
 use std::cell::Cell;
 use std::rc::Rc;
+
+/// The dependency on where the program's file lies.
+const PROGRAM_FOLDER: &str = "program folder";
+
+/// The effect that makes a name known.
+const INTERN: &str = "intern";
 
 impl Vm {
     /// Evaluates a form that is one definition of the cache: from its text to its value.
@@ -91,8 +97,20 @@ impl Vm {
         };
         self.context.begin_gensyms(&gensym_tag(definition));
         self.context.reset_impure();
+        self.context.take_seen();
+        self.context.take_interned();
         let compiled = compiler::compile(&recording, definition.text, definition.name);
         self.context.end_gensyms();
+        for seen in self.context.take_seen() {
+            match seen {
+                Seen::File(name, content) => recorder.file(&name, content.as_deref()),
+                Seen::Variable(name, value) => recorder.variable(&name, value.as_deref()),
+                Seen::ProgramFolder => recorder.host(PROGRAM_FOLDER, ""),
+            }
+        }
+        for name in self.context.take_interned() {
+            recorder.effect(INTERN, name.as_bytes());
+        }
         if let Some(reason) = self.context.reset_impure() {
             recorder.bypass(reason);
         }
@@ -132,6 +150,17 @@ impl Host for FormHost<'_> {
     fn resolution(&self, namespace: &str, symbol: &str) -> Option<Digest> {
         let namespaces = self.vm.context.namespaces();
         Some(namespaces.resolution_digest(namespace, symbol))
+    }
+
+    fn dependency(&self, kind: &str, _name: &str) -> Option<Digest> {
+        let folder = self.vm.context.program_folder();
+        let path = folder.as_os_str().as_encoded_bytes();
+        (kind == PROGRAM_FOLDER).then(|| Digest::of("ember program folder", path))
+    }
+
+    fn replay(&self, kind: &str, payload: &[u8]) -> bool {
+        let name = std::str::from_utf8(payload);
+        kind == INTERN && name.is_ok_and(|name| self.vm.context.declare(name))
     }
 
     fn symbol(&self, hash: u64, name: &str) -> Option<u64> {

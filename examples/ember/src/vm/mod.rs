@@ -60,7 +60,6 @@ pub struct Vm {
     context: Context,
     session: CraneliftSession,
     words: Words,
-    current: RefCell<Rc<str>>,
     files: RefCell<FxHashMap<Rc<str>, require::Loading>>,
     folder: PathBuf,
 }
@@ -113,7 +112,6 @@ impl Vm {
             context,
             session: cache.session(),
             words: Words::default(),
-            current: RefCell::new(CORE.into()),
             files: RefCell::default(),
             folder,
         };
@@ -145,6 +143,7 @@ impl Vm {
     /// # Errors
     /// The first thing thrown.
     pub fn eval_text(&self, name: &str, text: &str) -> Result<Value, Failure> {
+        self.session.begin_epoch();
         self.evaluate(&Source {
             file: name.into(),
             text,
@@ -172,7 +171,7 @@ impl Vm {
 
     /// The name of the namespace that evaluation is in.
     pub fn current_namespace(&self) -> Rc<str> {
-        self.current.borrow().clone()
+        self.context.current_namespace()
     }
 
     /// The context in which the program runs.
@@ -243,8 +242,7 @@ impl Vm {
     }
 
     fn enter(&self, namespace: &str) {
-        self.context.namespaces().namespace(namespace);
-        *self.current.borrow_mut() = namespace.into();
+        self.context.enter_namespace(namespace);
     }
 
     fn failure(&self, raised: Raised) -> Failure {

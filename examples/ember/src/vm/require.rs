@@ -147,6 +147,7 @@ impl Vm {
             }
             None => {}
         }
+        self.session.begin_epoch();
         let file = self.folder.join(file_of(namespace));
         let text = read(&file).map_err(|failure| {
             let message = match failure {

@@ -87,7 +87,7 @@ impl Analyser<'_> {
 
     /// Calls a macro with the forms of its call.
     pub(super) fn expand(
-        &self,
+        &mut self,
         name: &str,
         function: &Value,
         forms: &[Value],
@@ -98,6 +98,8 @@ impl Analyser<'_> {
         let before = context.set_compiling(true);
         let expansion = context.call(function, forms);
         context.set_compiling(before);
+        // They are the form's own: what they meant before is no matter.
+        context.interned(|name| self.own.add(name));
         expansion.map_err(|raised| {
             let thrown = context.take_thrown(raised);
             CompileError {

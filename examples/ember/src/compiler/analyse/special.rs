@@ -4,6 +4,7 @@ use super::resolve::qualified;
 use super::{Analyser, Analysis, Place, error, nil, node, plain_symbol};
 use crate::compiler::CompileError;
 use crate::compiler::ast::{Binding, Kind};
+use crate::namespace::is_var_name;
 use crate::reader::is_special_form;
 use crate::value::{Position, Value, View};
 
@@ -87,9 +88,8 @@ impl Analyser<'_> {
                 at,
             ));
         }
-        // Such a name comes from a macro only. The name of a var stands in symbols, where it has to
-        // mean one var.
-        if plain.is_empty() || plain.contains('\0') || (plain.contains('/') && plain != "/") {
+        // Such a name comes from a macro only.
+        if !is_var_name(plain) {
             return Err(error(format!("{plain:?} is no name for a var"), at));
         }
         Ok(plain)

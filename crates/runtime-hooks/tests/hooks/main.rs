@@ -1,0 +1,7 @@
+//! `eval_def` with the real compiler, loader and store.
+
+#![cfg(feature = "cranelift")]
+
+mod dependencies;
+mod evaluation;
+mod sums;
