@@ -202,6 +202,17 @@ impl Run {
         assert_eq!((counts.misses, counts.compiled), (0, 0));
         self
     }
+
+    /// How many definitions were found by their analysed form, of a run with `--stats`.
+    pub fn second_hits(&self) -> u64 {
+        let line = self.stderr.lines().last().unwrap_or_default();
+        assert!(line.contains(" definitions: "), "no statistics: {self:?}");
+        let Some((before, _)) = line.split_once(" of the hits by their analysed form") else {
+            return 0;
+        };
+        let number = before.rsplit(' ').next().expect("split gives one at least");
+        number.parse().expect("it is a number")
+    }
 }
 
 impl Counts {

@@ -201,3 +201,65 @@ fn errors_show_true_lines_after_edits_above() {
     );
     assert_eq!(second.statistics.hits, second.statistics.definitions);
 }
+
+/// Early cutoff: the macro is compiled again to the same code, so nothing that expands it is looked at.
+#[test]
+fn an_edit_of_a_macro_that_changes_no_code_stops_there() {
+    let workplace = Workplace::new();
+    let text = "(defmacro twice [x] `(* 2 ~x))\n(defn f [x] (twice x))\n(println (f 4))\n";
+    let program = workplace.write("program.em", text);
+    workplace.run(&program).succeeded();
+    let edited = text.replace("[x] `(*", "\n  ; doubles\n  [x]\n  `(*");
+    std::fs::write(&program, edited).expect("it can be written");
+    let run = workplace
+        .run_with(&program, &["--stats"])
+        .succeeded()
+        .all_hits();
+    assert_eq!(run.second_hits(), 1);
+    assert_eq!(run.stdout, "8\n");
+}
+
+/// The macro does something else, but gives the same for this use: its user is expanded and analysed, and
+/// finds its code by what came of that.
+#[test]
+fn an_edit_of_a_macro_that_changes_no_expansion_needs_no_new_code() {
+    let workplace = Workplace::new();
+    let text = "(defmacro pick [x] (if (= x 0) :none x))\n(defn f [] (pick 7))\n(println (f))\n";
+    let program = workplace.write("program.em", text);
+    workplace.run(&program).succeeded();
+    let edited = text.replace(":none", ":nothing");
+    std::fs::write(&program, edited).expect("it can be written");
+    let run = workplace.run_with(&program, &["--stats"]).succeeded();
+    assert_eq!(run.statistics.compiled, 1, "the macro");
+    assert_eq!(run.second_hits(), 1, "its user");
+    assert_eq!(run.stdout, "7\n");
+}
+
+#[test]
+fn a_text_laid_out_anew_finds_its_code_and_tells_its_own_positions() {
+    let workplace = Workplace::new();
+    let program = workplace.write("program.em", "(defn f [x] (+ 1 (/ 10 x)))\n(f 0)\n");
+    let before = workplace.run(&program);
+    assert!(
+        before.stderr.contains("program.em:1:18: division by zero"),
+        "{}",
+        before.stderr
+    );
+    let edited = "; a comment\n(defn f\n  [x] ; and another\n  (+ 1\n     (/ 10 x)))\n(f 0)\n";
+    std::fs::write(&program, edited).expect("it can be written");
+    for second_hits in [1, 0] {
+        let run = workplace.run_with(&program, &["--stats"]);
+        assert!(
+            run.stderr.contains("program.em:5:6: division by zero"),
+            "{}",
+            run.stderr
+        );
+        assert_eq!(run.statistics.compiled, 0);
+        assert_eq!(run.second_hits(), second_hits);
+    }
+    // The first layout still is what it was.
+    std::fs::write(&program, "(defn f [x] (+ 1 (/ 10 x)))\n(f 0)\n").expect("it can be written");
+    let again = workplace.run(&program);
+    assert_eq!(again.stderr, before.stderr);
+    assert_eq!(again.statistics.compiled, 0);
+}

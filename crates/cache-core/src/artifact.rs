@@ -75,6 +75,8 @@ pub struct Compiled {
 pub trait Hasher {
     /// The key that is known before the definition is read.
     fn form_key(&self, definition: &Definition<'_>) -> FormKey;
+    /// The key under which a definition is found by its analysed form, whose digest is `canonical`.
+    fn canonical_key(&self, canonical: &Digest) -> FormKey;
     /// The key of what a unit compiles to, given what it depends on.
     fn object_key(&self, unit: &Digest, dependencies: &[Dependency]) -> ObjectKey;
 }

@@ -150,6 +150,11 @@ impl Hasher for Environment {
         FormKey(builder.finish())
     }
 
+    fn canonical_key(&self, canonical: &Digest) -> FormKey {
+        let mut builder = DigestBuilder::new("rekindle canonical key");
+        FormKey(builder.digest(&self.digest).digest(canonical).finish())
+    }
+
     fn object_key(&self, unit: &Digest, dependencies: &[Dependency]) -> ObjectKey {
         let mut sorted: Vec<_> = dependencies.iter().collect();
         sorted.sort();

@@ -21,8 +21,8 @@
 //! let unit = Digest::of("example", b"the unit");
 //! let metadata = Metadata {
 //!     manifest: Manifest {
-//!         dependencies: Vec::new(),
 //!         object_key: environment.object_key(&unit, &[]).0.0,
+//!         ..Manifest::default()
 //!     },
 //!     entry: Entry {
 //!         name: definition.name.to_owned(),

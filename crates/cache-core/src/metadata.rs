@@ -24,11 +24,14 @@ pub struct Metadata {
 }
 
 /// The dependencies that were recorded, and the object key they led to.
-#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Archive, Serialize, Deserialize)]
 #[rkyv(derive(Debug))]
 pub struct Manifest {
-    /// The dependencies, sorted.
+    /// What the host's front end looked at on its way from the text to the unit, sorted.
     pub dependencies: Vec<DependencyRecord>,
+    /// What the code was made of beside the unit: the compiler's own dependencies, and the modules that
+    /// it was bound to; sorted.
+    pub code_dependencies: Vec<DependencyRecord>,
     /// The object key: see [`ObjectKey`].
     pub object_key: [u8; 32],
 }
@@ -61,6 +64,11 @@ pub struct Entry {
     pub defines_later: Vec<String>,
     /// Names of definitions that the code refers to.
     pub references: Vec<String>,
+    /// The digest of the unit.
+    pub unit_digest: [u8; 32],
+    /// The digest of the definition's analysed form, by which it may be found where its text is not; all
+    /// zeros if the host gave none.
+    pub canonical: [u8; 32],
     /// The digest of the object that the image was linked from.
     pub object_digest: [u8; 32],
     /// Nanoseconds from the start of the host's compile closure to the prepared image.
@@ -71,8 +79,10 @@ pub struct Entry {
     pub image_checksum: u64,
     /// What compiling did besides making code, in the order in which it did it.
     pub effects: Vec<EffectRecord>,
-    /// Tables that travel with the code.
+    /// The compiler's tables, which belong to the code.
     pub side_tables: Vec<SideTableRecord>,
+    /// The host's tables, which belong to the text.
+    pub host_tables: Vec<SideTableRecord>,
 }
 
 /// Something that compiling did besides making code, and that the host repeats on a hit.
@@ -129,6 +139,18 @@ impl ArchivedDependencyRecord {
     /// The digest that the dependency had.
     pub fn digest(&self) -> Digest {
         Digest(self.digest)
+    }
+}
+
+impl ArchivedDependencyRecord {
+    /// The dependency as it was recorded; `None` if this version does not know its kind.
+    pub fn to_dependency(&self) -> Option<Dependency> {
+        Some(Dependency {
+            kind: self.kind()?,
+            name: self.name.as_str().to_owned(),
+            scope: self.scope.as_str().to_owned(),
+            digest: self.digest(),
+        })
     }
 }
 

@@ -39,6 +39,7 @@ fn put(store: &dyn Store, key: FormKey) {
         manifest: Manifest {
             dependencies: Vec::new(),
             object_key: [1; 32],
+            ..Manifest::default()
         },
         entry: Entry {
             name: "user/name".to_owned(),
@@ -50,8 +51,7 @@ fn put(store: &dyn Store, key: FormKey) {
             compile_ns: 1,
             created: 1,
             image_checksum: checksum(&image),
-            effects: Vec::new(),
-            side_tables: Vec::new(),
+            ..Entry::default()
         },
     };
     let image = ImageRef {

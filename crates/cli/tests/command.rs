@@ -29,6 +29,7 @@ fn store(folder: &Path) -> FormKey {
         manifest: Manifest {
             dependencies: Vec::new(),
             object_key: [0; 32],
+            ..Manifest::default()
         },
         entry: Entry {
             name: "user/one".to_owned(),
@@ -40,8 +41,7 @@ fn store(folder: &Path) -> FormKey {
             compile_ns: 1_400_000,
             created: 0,
             image_checksum: checksum(&image),
-            effects: Vec::new(),
-            side_tables: Vec::new(),
+            ..Entry::default()
         },
     };
     let store = FolderStore::open(folder).expect("opens");

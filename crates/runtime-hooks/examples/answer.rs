@@ -45,11 +45,12 @@ fn compile(text: &str) -> Result<Compilation<Unit>, Box<dyn Error>> {
     builder.finalize(compiler.frontend_config());
     unit.define_function(factory, body);
     Ok(Compilation {
-        unit,
+        unit: unit.into(),
         factory: "factory".to_owned(),
         defines: vec!["answer".to_owned()],
         defines_later: Vec::new(),
         references: Vec::new(),
+        side_tables: Vec::new(),
     })
 }
 

@@ -46,6 +46,14 @@ pub trait Host {
         false
     }
 
+    /// Takes a table that travels with the code that was loaded just now: the compiler's own, and those of
+    /// [`Compilation::side_tables`]. Called before effects are repeated and before the factory runs.
+    ///
+    /// [`Compilation::side_tables`]: crate::Compilation::side_tables
+    fn side_table(&self, name: &str, bytes: &[u8]) {
+        let _ = (name, bytes);
+    }
+
     /// The word for a name that the host's code refers to and the registered table does not hold:
     /// variables, constants, the origin of the definition being loaded. `hash` is
     /// [`symbol_hash`] of `name`.

@@ -14,10 +14,14 @@
 //! What makes a hit right is written down at [`Recorder`] and in the keys of `rekindle-cache-core`.
 
 mod cache;
+mod compilation;
+mod compile;
 mod definitions;
 mod error;
 mod evaluate;
 mod host;
+mod keep;
+mod look_up;
 mod modules;
 mod outcome;
 mod outside;
@@ -29,14 +33,16 @@ mod statistics;
 pub mod cranelift;
 
 pub use cache::{Backend, Cache, CacheBuilder, Session};
+pub use compilation::{Compilation, UnitSource};
 pub use error::{EvalError, HookError};
-pub use evaluate::{Compilation, Evaluated, Ran};
+pub use evaluate::{Evaluated, Ran};
 pub use host::{Host, SymbolTable};
 pub use modules::{Module, module_of, modules};
 pub use outcome::{BypassReason, Change, MissReason, Outcome, RejectReason};
 pub use recorder::Recorder;
 pub use statistics::Statistics;
 
+pub use rekindle_cache_core::artifact::SideTable;
 pub use rekindle_cache_core::key::Definition;
 pub use rekindle_cache_core::{Digest, DigestBuilder, symbol_hash};
 

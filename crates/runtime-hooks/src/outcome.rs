@@ -7,8 +7,11 @@ use std::fmt;
 /// What came of evaluating one definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Code that an earlier evaluation kept was loaded; nothing was compiled.
+    /// Code that an earlier evaluation kept was loaded; nothing was read or compiled.
     Hit,
+    /// The text was not found, for this reason, and was read and analysed; code that was kept for an equal
+    /// form was loaded. A hit as well.
+    SecondHit(MissReason),
     /// Nothing usable was there; compiled and kept.
     Miss(MissReason),
     /// Compiled and run, but not kept.
@@ -21,7 +24,7 @@ impl Outcome {
     /// The outcome's name, as statistics use it.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Hit => "hit",
+            Self::Hit | Self::SecondHit(_) => "hit",
             Self::Miss(_) => "miss",
             Self::Bypass(_) => "bypass",
             Self::Rejected(_) => "rejected",
@@ -33,6 +36,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hit => write!(out, "hit"),
+            Self::SecondHit(reason) => write!(out, "hit by the analysed form: {reason}"),
             Self::Miss(reason) => write!(out, "miss: {reason}"),
             Self::Bypass(reason) => write!(out, "bypass: {reason}"),
             Self::Rejected(reason) => write!(out, "rejected: {reason}"),

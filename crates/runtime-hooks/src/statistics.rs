@@ -15,6 +15,8 @@ pub struct Statistics {
     pub definitions: u64,
     /// Loaded from the cache.
     pub hits: u64,
+    /// Those of them that were found by their analysed form and not by their text.
+    pub second_hits: u64,
     /// Not found, compiled.
     pub misses: u64,
     /// Compiled, and not to be kept.
@@ -39,6 +41,7 @@ impl Statistics {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     hits: AtomicU64,
+    second_hits: AtomicU64,
     misses: AtomicU64,
     bypasses: AtomicU64,
     rejected: AtomicU64,
@@ -51,6 +54,10 @@ impl Counters {
     pub(crate) fn count(&self, outcome: &Outcome) {
         let counter = match outcome {
             Outcome::Hit => &self.hits,
+            Outcome::SecondHit(_) => {
+                self.second_hits.fetch_add(1, Ordering::Relaxed);
+                &self.hits
+            }
             Outcome::Miss(_) => &self.misses,
             Outcome::Bypass(_) => &self.bypasses,
             Outcome::Rejected(_) => &self.rejected,
@@ -73,6 +80,7 @@ impl Counters {
         Statistics {
             definitions: hits + misses + bypasses + rejected,
             hits,
+            second_hits: get(&self.second_hits),
             misses,
             bypasses,
             rejected,

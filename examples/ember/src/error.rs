@@ -1,6 +1,6 @@
 //! Exceptions: what is thrown, where it passed, and how it is shown.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 
@@ -54,6 +54,57 @@ impl Origin {
     pub fn describe(&self, position: Position) -> String {
         let (line, column) = self.locate(position);
         format!("{}:{line}:{column}", self.file)
+    }
+}
+
+/// What code needs to say where an exception passed: where its form starts, and the positions in the form
+/// that it speaks of by number.
+#[derive(Debug)]
+pub struct Site {
+    origin: Origin,
+    positions: OnceCell<Box<[Position]>>,
+}
+
+impl Site {
+    /// The name of the table of positions that travels with code.
+    pub const TABLE: &str = "ember positions";
+
+    /// A site whose positions are not known yet.
+    pub fn new(origin: Origin) -> Self {
+        Self {
+            origin,
+            positions: OnceCell::new(),
+        }
+    }
+
+    /// Where the form starts.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Takes the table that [`Site::table`] made. The first one counts.
+    pub fn set_table(&self, table: &[u8]) {
+        let words = table
+            .chunks_exact(4)
+            .map(|word| word.try_into().unwrap_or_default());
+        let positions = words.map(|word| Position::unpack(u32::from_le_bytes(word)));
+        let _ = self.positions.set(positions.collect());
+    }
+
+    /// Packed positions as a table, four bytes each, in little-endian order.
+    pub fn table(positions: &[u32]) -> Vec<u8> {
+        positions
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect()
+    }
+
+    /// A position by its number; the start of the form if there is no such number.
+    pub fn position(&self, number: u64) -> Position {
+        let positions = self.positions.get().map(|positions| &**positions);
+        let number = usize::try_from(number).unwrap_or(usize::MAX);
+        let position = positions.unwrap_or_default().get(number);
+        position.copied().unwrap_or_default()
     }
 }
 
@@ -221,6 +272,17 @@ mod tests {
         assert_eq!(origin.locate(Position::new(0, 0)), (10, 5));
         assert_eq!(origin.locate(Position::new(0, 3)), (10, 8));
         assert_eq!(origin.locate(Position::new(2, 3)), (12, 4));
+    }
+
+    #[test]
+    fn a_site_gives_positions_by_number() {
+        let site = Site::new(Origin::new("a.em", 10, 5));
+        assert_eq!(site.position(0), Position::default());
+        let positions = [Position::new(0, 3), Position::new(2, 1)];
+        site.set_table(&Site::table(&positions.map(Position::pack)));
+        assert_eq!([0, 1].map(|number| site.position(number)), positions);
+        assert_eq!(site.position(2), Position::default());
+        assert_eq!(site.position(u64::MAX), Position::default());
     }
 
     #[test]

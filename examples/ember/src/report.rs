@@ -55,6 +55,7 @@ impl fmt::Display for Report {
             misses,
             bypasses,
             rejected,
+            second_hits,
             eval_time,
             saved,
             ..
@@ -65,6 +66,9 @@ impl fmt::Display for Report {
              {rejected} rejected in {}",
             Milliseconds(eval_time)
         )?;
+        if second_hits > 0 {
+            write!(out, "; {second_hits} of the hits by their analysed form")?;
+        }
         if let Ok(count) = u32::try_from(definitions)
             && count > 0
         {

@@ -241,6 +241,7 @@ pub(super) mod tests {
             manifest: Manifest {
                 dependencies: Vec::new(),
                 object_key: [7; 32],
+                ..Manifest::default()
             },
             entry: Entry {
                 name: name.to_owned(),
@@ -252,8 +253,7 @@ pub(super) mod tests {
                 compile_ns: 1_400_000,
                 created: 0,
                 image_checksum: checksum(image),
-                effects: Vec::new(),
-                side_tables: Vec::new(),
+                ..Entry::default()
             },
         }
     }

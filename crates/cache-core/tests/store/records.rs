@@ -47,6 +47,7 @@ impl Sample {
                 manifest: Manifest {
                     dependencies: vec![(&dependency).into()],
                     object_key: ObjectKey(Digest::of("test", &version.to_le_bytes())).0.0,
+                    ..Manifest::default()
                 },
                 entry: Entry {
                     name: name.to_owned(),
@@ -66,6 +67,7 @@ impl Sample {
                         name: "traps".to_owned(),
                         bytes: vec![1, 2, 3],
                     }],
+                    ..Entry::default()
                 },
             },
             image,

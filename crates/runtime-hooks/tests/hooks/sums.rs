@@ -152,11 +152,12 @@ impl Sums {
         builder.finalize(compiler.frontend_config());
         unit.define_function(factory, body);
         Ok(Compilation {
-            unit,
+            unit: unit.into(),
             factory: "factory".to_owned(),
             defines: Vec::new(),
             defines_later: Vec::new(),
             references,
+            side_tables: Vec::new(),
         })
     }
 

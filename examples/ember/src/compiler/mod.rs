@@ -5,7 +5,7 @@
 //! | text -> forms | the reader, with names in syntax-quotes resolved by `analyse` |
 //! | forms -> syntax tree | `analyse`: macros, scopes, special forms |
 //! | syntax tree -> IR | [`lower`] |
-//! | IR -> CLIF | `clif` |
+//! | IR -> CLIF, where no code is kept for the same IR | `clif` |
 //!
 //! The compiler keeps no state and changes nothing: what it asks of its host goes through
 //! [`CompileHost`], so that the host can record what the code depends on. The same text with the
@@ -66,8 +66,9 @@ pub trait CompileHost {
 
 /// A form that was compiled.
 pub struct CompiledForm {
-    /// What the backend makes an object of.
-    pub unit: Unit,
+    /// What the backend's unit is made of.
+    pub program: Program,
+    target: clif::Target,
     /// The name of the exported function that evaluates the form: callee 0, no arguments.
     pub factory: String,
     /// The qualified names of the vars that the form sets, wherever it does so.
@@ -76,6 +77,13 @@ pub struct CompiledForm {
     pub references: Vec<String>,
     /// Those of `defines` that are set elsewhere than at the top level of the form.
     pub dynamic_defines: Vec<String>,
+}
+
+impl CompiledForm {
+    /// What the backend makes an object of: a function of the program's text alone.
+    pub fn unit(&self) -> Unit {
+        clif::unit(&self.program, self.target)
+    }
 }
 
 /// Why a form could not be compiled.
@@ -123,7 +131,8 @@ pub fn compile(
     }
     let target = target().map_err(wrong)?;
     Ok(CompiledForm {
-        unit: clif::unit(&program, target),
+        program,
+        target,
         factory: FACTORY.to_owned(),
         defines: analysed.defines,
         references: analysed.references,

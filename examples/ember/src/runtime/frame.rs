@@ -2,8 +2,8 @@
 
 use super::value;
 use crate::context::Context;
-use crate::error::{Origin, Raised};
-use crate::value::{Position, Value};
+use crate::error::{Raised, Site};
+use crate::value::Value;
 
 fn to_mark(length: usize) -> u64 {
     length as u64 + 1
@@ -67,23 +67,23 @@ pub(super) extern "C" fn ember_catch(cx: &Context, mark: u64) -> u64 {
     cx.keep(cx.catch())
 }
 
-/// On the way out of a frame with an exception: where it passed. `origin` is the address of an
-/// [`Origin`], `position` is packed, `name` is a symbol, a string, nil, or 0 for nil.
+/// On the way out of a frame with an exception: where it passed. `site` is the address of a [`Site`],
+/// `position` the number of one of its positions, `name` is a symbol, a string, nil, or 0 for nil.
 ///
 /// # Safety
 ///
 /// See the module's contract.
 pub(super) unsafe extern "C" fn ember_trace(
     cx: &Context,
-    origin: *const Origin,
+    site: *const Site,
     position: u64,
     name: u64,
 ) {
-    // SAFETY: the slot `ember:origin` holds the address of an origin that lives as long as the code.
-    let Some(origin) = (unsafe { origin.as_ref() }) else {
+    // SAFETY: the slot `ember:site` holds the address of a site that lives as long as the code.
+    let Some(site) = (unsafe { site.as_ref() }) else {
         return;
     };
     // SAFETY: the contract.
     let name = unsafe { value(&name) }.clone();
-    cx.trace(origin, Position::unpack(position as u32), name);
+    cx.trace(site.origin(), site.position(position), name);
 }

@@ -7,7 +7,7 @@ use super::construct::{ember_map, ember_rest, ember_vector};
 use super::frame::{ember_catch, ember_enter, ember_leave, ember_loop, ember_scope, ember_trace};
 use super::var::{ember_def, ember_var, ember_var_get};
 use super::*;
-use crate::error::Origin;
+use crate::error::{Origin, Site};
 use crate::value::{Code, Name, Position, View};
 
 /// `(fn [x] [x captured])`, as the compiler would lay it out.
@@ -31,20 +31,22 @@ unsafe extern "C" fn pair(cx: *const Context, callee: u64, argc: u64, argv: *con
 
 /// `(fn f [] (f))`
 unsafe extern "C" fn endless(cx: *const Context, callee: u64, _: u64, _: *const u64) -> u64 {
-    static ORIGIN: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    static SITE: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
     // SAFETY: called through the runtime, which follows the contract.
     unsafe {
         let cx = &*cx;
-        let origin = *ORIGIN.get_or_init(|| {
-            from_ref(Box::leak(Box::new(Origin::new("a.em", 7, 1)))).expose_provenance()
+        let site = *SITE.get_or_init(|| {
+            let site: &_ = Box::leak(Box::new(Site::new(Origin::new("a.em", 7, 1))));
+            site.set_table(&Site::table(&[Position::new(0, 10).pack()]));
+            from_ref(site).expose_provenance()
         });
         let mark = ember_enter(cx);
         if mark == 0 {
             return 0;
         }
         let result = ember_call(cx, callee, 0, std::ptr::null());
-        let origin = std::ptr::with_exposed_provenance(origin);
-        ember_trace(cx, origin, u64::from(Position::new(0, 10).pack()), 0);
+        let site = std::ptr::with_exposed_provenance(site);
+        ember_trace(cx, site, 0, 0);
         ember_leave(cx, mark, result)
     }
 }

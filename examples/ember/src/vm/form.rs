@@ -1,17 +1,17 @@
 //! One top-level form through the cache: its text is delimited, and nothing more on a hit.
 
 use super::{Failure, Source, Vm};
-use crate::compiler::{self, CompileHost};
+use crate::compiler::{self, CompileHost, CompiledForm};
 use crate::context::{Context, Seen};
-use crate::error::{Origin, Raised};
+use crate::error::{Origin, Raised, Site};
 use crate::namespace::Namespaces;
 use crate::reader::Form;
 use crate::value::{Code, Position, Value};
 use rekindle_backend_cranelift::Unit;
 use rekindle_runtime_hooks::{
-    Compilation, Definition, Digest, EvalError, Host, Outcome, Ran, Recorder,
+    Compilation, Definition, Digest, EvalError, Host, Outcome, Ran, Recorder, SideTable, UnitSource,
 };
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::rc::Rc;
 
 /// The dependency on where the program's file lies.
@@ -42,7 +42,7 @@ impl Vm {
         let host = FormHost {
             vm: self,
             origin: &origin,
-            bound_origin: Cell::new(None),
+            site: RefCell::default(),
         };
         let evaluated = self.session.eval_def(&definition, &host, |recorder| {
             self.compile(&definition, &origin, recorder)
@@ -115,16 +115,30 @@ impl Vm {
             recorder.bypass(reason);
         }
         match compiled {
-            Ok(form) => Ok(Compilation {
-                unit: form.unit,
-                factory: form.factory,
-                defines: form.defines,
-                defines_later: form.dynamic_defines,
-                references: form.references,
+            Ok(mut form) => Ok(Compilation {
+                factory: std::mem::take(&mut form.factory),
+                defines: std::mem::take(&mut form.defines),
+                defines_later: std::mem::take(&mut form.dynamic_defines),
+                references: std::mem::take(&mut form.references),
+                side_tables: positions(&form),
+                unit: UnitSource::Analysed {
+                    canonical: form.program.canonical(),
+                    generate: Box::new(move || form.unit()),
+                },
             }),
             Err(error) => Err(self.context.raise_at(error.message, origin, error.position)),
         }
     }
+}
+
+/// The table of the positions that the code speaks of, if it speaks of any.
+fn positions(form: &CompiledForm) -> Vec<SideTable> {
+    let positions = &form.program.positions;
+    let table = (!positions.is_empty()).then(|| SideTable {
+        name: Site::TABLE.to_owned(),
+        bytes: Site::table(positions),
+    });
+    table.into_iter().collect()
 }
 
 /// Names that a definition generates are its own: they carry eight digits of its digest, so that two
@@ -142,8 +156,8 @@ fn gensym_tag(definition: &Definition<'_>) -> String {
 struct FormHost<'a> {
     vm: &'a Vm,
     origin: &'a Origin,
-    /// The word of `ember:origin`, once the form's code has asked for it.
-    bound_origin: Cell<Option<u64>>,
+    /// The word of `ember:site`, once the form's code has asked for it.
+    site: RefCell<Option<Rc<Site>>>,
 }
 
 impl Host for FormHost<'_> {
@@ -163,14 +177,19 @@ impl Host for FormHost<'_> {
         kind == INTERN && name.is_ok_and(|name| self.vm.context.declare(name))
     }
 
+    fn side_table(&self, name: &str, bytes: &[u8]) {
+        if let Some(site) = &*self.site.borrow()
+            && name == Site::TABLE
+        {
+            site.set_table(bytes);
+        }
+    }
+
     fn symbol(&self, hash: u64, name: &str) -> Option<u64> {
-        if name == "ember:origin" {
-            let word = self
-                .bound_origin
-                .get()
-                .unwrap_or_else(|| self.vm.words.origin(self.origin));
-            self.bound_origin.set(Some(word));
-            return Some(word);
+        if name == "ember:site" {
+            let mut site = self.site.borrow_mut();
+            let site = site.get_or_insert_with(|| self.vm.words.site(self.origin));
+            return Some(Rc::as_ptr(site) as u64);
         }
         self.vm.words.of(&self.vm.context, hash, name)
     }

@@ -1,7 +1,7 @@
-//! The words that kept code is bound to when it is loaded: vars, constants and origins.
+//! The words that kept code is bound to when it is loaded: vars, constants and sites.
 
 use crate::context::Context;
-use crate::error::Origin;
+use crate::error::{Origin, Site};
 use crate::reader::read_constant;
 use crate::value::Value;
 use rustc_hash::FxHashMap;
@@ -16,7 +16,7 @@ pub(super) struct Words {
     /// Constants, alive because they are here.
     constants: RefCell<Vec<Value>>,
     /// Shared, so that their addresses stay while the vector grows.
-    origins: RefCell<Vec<Rc<Origin>>>,
+    sites: RefCell<Vec<Rc<Site>>>,
 }
 
 impl Words {
@@ -47,11 +47,10 @@ impl Words {
         Some(word)
     }
 
-    /// The address of an origin that stays for as long as the Vm.
-    pub(super) fn origin(&self, origin: &Origin) -> u64 {
-        let origin = Rc::new(origin.clone());
-        let address = Rc::as_ptr(&origin) as u64;
-        self.origins.borrow_mut().push(origin);
-        address
+    /// A new site, which stays for as long as the Vm.
+    pub(super) fn site(&self, origin: &Origin) -> Rc<Site> {
+        let site = Rc::new(Site::new(origin.clone()));
+        self.sites.borrow_mut().push(Rc::clone(&site));
+        site
     }
 }

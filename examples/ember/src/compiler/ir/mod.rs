@@ -8,6 +8,9 @@
 //! A program is plain data in a fixed order, so the same program always gives the same text and the
 //! same code.
 
+use rekindle_cache_core::Digest;
+use std::hash::{Hash, Hasher};
+
 mod build;
 mod text;
 mod verify;
@@ -48,7 +51,7 @@ pub struct SymbolId(pub u32);
 pub struct FunctionId(pub u32);
 
 /// Where an instruction takes a word from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operand {
     /// What the register holds now.
     Register(Register),
@@ -63,7 +66,7 @@ impl From<Register> for Operand {
 }
 
 /// Arithmetic on words that cannot fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BinaryOperation {
     /// Wrapping sum.
     Add,
@@ -78,7 +81,7 @@ pub enum BinaryOperation {
 }
 
 /// Signed arithmetic whose overflow is a way out of the block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CheckedOperation {
     /// Signed sum.
     Add,
@@ -89,7 +92,7 @@ pub enum CheckedOperation {
 }
 
 /// How two words are compared; the orders are signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Comparison {
     /// The same word.
     Equal,
@@ -106,7 +109,7 @@ pub enum Comparison {
 }
 
 /// One step inside a block.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Instruction {
     /// `to = from`.
     Copy {
@@ -177,7 +180,7 @@ pub enum Instruction {
 }
 
 /// How a block ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Terminator {
     /// Goes on at the block.
     Jump(BlockId),
@@ -215,7 +218,7 @@ pub enum Terminator {
 }
 
 /// A straight run of instructions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Block {
     /// What it does, in order.
     pub instructions: Vec<Instruction>,
@@ -226,7 +229,7 @@ pub struct Block {
 }
 
 /// A function with the signature of every compiled function: four words in, one word out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Function {
     /// The name of its symbol.
     pub name: String,
@@ -241,7 +244,7 @@ pub struct Function {
 }
 
 /// What a symbol of the outside is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SymbolKind {
     /// Something whose word is loaded.
     Word,
@@ -255,7 +258,7 @@ pub enum SymbolKind {
 }
 
 /// A name of the outside that the program refers to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Symbol {
     /// The name, as the host resolves it when the code is loaded.
     pub name: String,
@@ -264,12 +267,39 @@ pub struct Symbol {
 }
 
 /// All functions of one unit and the symbols they import.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Program {
     /// The functions, in the order in which the lowering met them; the factory is the first.
     pub functions: Vec<Function>,
     /// The imports, in the order of their first use.
     pub symbols: Vec<Symbol>,
+    /// The packed positions that the code speaks of by number. They are no part of the program's text.
+    pub positions: Vec<u32>,
+}
+
+impl Program {
+    /// A digest of all that code is made of: programs with equal digests have the same code. Positions are
+    /// no part of it.
+    pub fn canonical(&self) -> Digest {
+        let mut encoded = Encoded(Vec::with_capacity(4096));
+        self.functions.hash(&mut encoded);
+        self.symbols.hash(&mut encoded);
+        Digest::of("ember program", &encoded.0)
+    }
+}
+
+/// The bytes that the derived `Hash` feeds to a hasher: no two values of a type feed the same, and within
+/// one build of this program a value always feeds the same.
+struct Encoded(Vec<u8>);
+
+impl Hasher for Encoded {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
+    }
 }
 
 impl Instruction {

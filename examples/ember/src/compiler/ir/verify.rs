@@ -240,6 +240,7 @@ mod tests {
         Program {
             functions: vec![builder.finish("f".into(), true)],
             symbols: Vec::new(),
+            positions: Vec::new(),
         }
     }
 

@@ -231,16 +231,16 @@ impl<'p, 'a> FunctionLowering<'p, 'a> {
         let (came_from, block) = (self.builder.current(), self.builder.cold_block());
         self.errors.insert((position, handler), block);
         self.builder.switch_to(block);
-        let origin = self.program.word(runtime::ORIGIN.to_owned());
-        let origin = self.builder.symbol(origin);
+        let site = self.program.word(runtime::SITE.to_owned());
+        let site = self.builder.symbol(site);
         let name = match self.name {
             Some(name) => self.builder.symbol(name).into(),
             None => Operand::Word(crate::compiler::NIL),
         };
         let trace = self.program.runtime(runtime::TRACE);
-        let position = Operand::Word(position.into());
+        let position = Operand::Word(self.program.position(position));
         self.builder
-            .call_nothing(trace, vec![CONTEXT.into(), origin.into(), position, name]);
+            .call_nothing(trace, vec![CONTEXT.into(), site.into(), position, name]);
         self.fail();
         self.builder.switch_to(came_from);
         block

@@ -41,6 +41,8 @@ pub fn lower(form: &Node, enough_stack: &dyn Fn() -> bool) -> Result<Program, To
     let mut program = ProgramLowering {
         symbols: Vec::new(),
         by_name: FxHashMap::default(),
+        positions: Vec::new(),
+        position_numbers: FxHashMap::default(),
         waiting: VecDeque::new(),
         met: 0,
         enough_stack,
@@ -55,6 +57,7 @@ pub fn lower(form: &Node, enough_stack: &dyn Fn() -> bool) -> Result<Program, To
     Ok(Program {
         functions,
         symbols: program.symbols,
+        positions: program.positions,
     })
 }
 
@@ -62,6 +65,8 @@ pub fn lower(form: &Node, enough_stack: &dyn Fn() -> bool) -> Result<Program, To
 struct ProgramLowering<'a> {
     symbols: Vec<Symbol>,
     by_name: FxHashMap<String, SymbolId>,
+    positions: Vec<PackedPosition>,
+    position_numbers: FxHashMap<PackedPosition, u64>,
     waiting: VecDeque<(String, &'a Function)>,
     met: u32,
     enough_stack: &'a dyn Fn() -> bool,
@@ -88,6 +93,16 @@ impl<'a> ProgramLowering<'a> {
         self.by_name.insert(name.clone(), id);
         self.symbols.push(Symbol { name, kind });
         id
+    }
+
+    /// The number of a position. Code holds numbers, so that the same code serves a text that was moved
+    /// about or laid out anew.
+    fn position(&mut self, position: PackedPosition) -> u64 {
+        let next = self.positions.len() as u64;
+        *self.position_numbers.entry(position).or_insert_with(|| {
+            self.positions.push(position);
+            next
+        })
     }
 
     /// Queues a closure's code and gives the id that it will have: the factory has the first.

@@ -77,4 +77,4 @@ pub(super) const CATCH: RuntimeFunction = gives_value("ember_catch", 2);
 pub(super) const TRACE: RuntimeFunction = gives_nothing("ember_trace", 4);
 
 /// The symbol whose word is the address of where the definition starts.
-pub(super) const ORIGIN: &str = "ember:origin";
+pub(super) const SITE: &str = "ember:site";

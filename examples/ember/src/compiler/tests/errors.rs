@@ -170,7 +170,7 @@ fn macros_are_written_with_syntax_quotes() {
     let form = |text| {
         compile(&host, text, "test")
             .expect("compiles")
-            .unit
+            .unit()
             .to_string()
     };
     host.context.begin_gensyms("0123abcd");

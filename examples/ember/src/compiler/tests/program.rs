@@ -24,7 +24,7 @@ fn the_same_form_gives_the_same_program() {
     let unit = |host: &Host| {
         crate::compiler::compile(host, text, "g")
             .expect("compiles")
-            .unit
+            .unit()
             .to_string()
     };
     assert_eq!(unit(&host), unit(&host));

@@ -7,14 +7,14 @@ use rekindle_cache_core::artifact::{Code as _, Jit, Symbols};
 
 use super::Host;
 use crate::compiler::{CompileHost, CompiledForm, FACTORY, compile};
-use crate::error::{Origin, Raised};
+use crate::error::{Origin, Raised, Site};
 use crate::natives::Native;
 use crate::reader::read_constant;
 use crate::runtime::RUNTIME;
 use crate::value::{Code, Value, print_readable};
 
 /// The words of the symbols; all of them are leaked, as the code is.
-struct Words<'h>(&'h Host);
+struct Words<'h>(&'h Host, &'static Site);
 
 impl Symbols for Words<'_> {
     fn address(&self, _: u64, name: &str) -> Option<u64> {
@@ -30,9 +30,7 @@ impl Symbols for Words<'_> {
                 .ok()
                 .map(Value::into_word);
         }
-        let origin =
-            (name == "ember:origin").then(|| Box::leak(Box::new(Origin::new("test.em", 1, 1))))?;
-        Some(ptr::from_ref(origin).expose_provenance() as u64)
+        (name == "ember:site").then(|| ptr::from_ref(self.1).expose_provenance() as u64)
     }
 }
 
@@ -40,8 +38,10 @@ impl Host {
     pub(super) fn run(&self, form: &CompiledForm) -> Result<Value, Raised> {
         let jit =
             CraneliftJit::new(&Options::default()).expect("this machine has a code generator");
+        let site: &_ = Box::leak(Box::new(Site::new(Origin::new("test.em", 1, 1))));
+        site.set_table(&Site::table(&form.program.positions));
         // SAFETY: the words are what the compiler takes the symbols for.
-        let code = unsafe { jit.run(&form.unit, &Words(self)) }.expect("the unit compiles");
+        let code = unsafe { jit.run(&form.unit(), &Words(self, site)) }.expect("the unit compiles");
         let factory = code.symbol(FACTORY).expect("the factory is exported");
         // SAFETY: the factory has the signature of all compiled functions.
         let factory = unsafe { std::mem::transmute::<*const u8, Code>(factory) };

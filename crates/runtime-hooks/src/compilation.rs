@@ -1,0 +1,75 @@
+//! What a host's front end hands back for a definition that is compiled.
+
+use rekindle_cache_core::Digest;
+use rekindle_cache_core::artifact::SideTable;
+use std::fmt;
+
+/// What a host's compile closure hands back.
+#[derive(Debug)]
+pub struct Compilation<U> {
+    /// What the backend compiles.
+    pub unit: UnitSource<U>,
+    /// The exported symbol that returns the definition's value.
+    pub factory: String,
+    /// Names that running the factory defines.
+    pub defines: Vec<String>,
+    /// Names that the code may define later, when it is called, with values that follow from no code.
+    pub defines_later: Vec<String>,
+    /// Names of definitions that the code refers to, and so can reach when it runs.
+    pub references: Vec<String>,
+    /// Tables that belong to this text and not to its code, such as the positions that the code speaks of
+    /// by number. They are kept with it and given to [`Host::side_table`](crate::Host::side_table) each
+    /// time it is loaded.
+    pub side_tables: Vec<SideTable>,
+}
+
+/// A unit, or what it is made of.
+pub enum UnitSource<U> {
+    /// The unit itself.
+    Ready(U),
+    /// The definition's analysed form. Where code for an equal form is kept, it is loaded, and no unit is
+    /// made.
+    Analysed {
+        /// A digest of the form: all that the unit is made of, with names resolved and macros expanded.
+        /// What does not reach the code, such as positions and the names of locals, is better left out.
+        canonical: Digest,
+        /// Makes the unit: a function of the form alone.
+        generate: Box<dyn FnOnce() -> U>,
+    },
+}
+
+impl<U> UnitSource<U> {
+    /// The digest of the analysed form, if there is one.
+    pub(crate) fn canonical(&self) -> Option<Digest> {
+        match self {
+            Self::Ready(_) => None,
+            Self::Analysed { canonical, .. } => Some(*canonical),
+        }
+    }
+
+    /// The unit.
+    pub(crate) fn into_unit(self) -> U {
+        match self {
+            Self::Ready(unit) => unit,
+            Self::Analysed { generate, .. } => generate(),
+        }
+    }
+}
+
+impl<U> From<U> for UnitSource<U> {
+    fn from(unit: U) -> Self {
+        Self::Ready(unit)
+    }
+}
+
+impl<U: fmt::Debug> fmt::Debug for UnitSource<U> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready(unit) => out.debug_tuple("Ready").field(unit).finish(),
+            Self::Analysed { canonical, .. } => {
+                let mut out = out.debug_struct("Analysed");
+                out.field("canonical", canonical).finish_non_exhaustive()
+            }
+        }
+    }
+}

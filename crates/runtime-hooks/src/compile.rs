@@ -1,0 +1,172 @@
+//! The miss: the host's front end, and code for what it gave.
+
+use crate::cache::{Backend, Session};
+use crate::compilation::Compilation;
+use crate::error::EvalError;
+use crate::evaluate::{Loaded, Names, Running};
+use crate::host::{Bindings, Host};
+use crate::keep::Fresh;
+use crate::outcome::{BypassReason, Outcome};
+use crate::recorder::Recorder;
+use rekindle_cache_core::Digest;
+use rekindle_cache_core::artifact::{Code, Compiled, Compiler, Image, Jit, Loader, SideTable};
+use rekindle_cache_core::key::{Definition, FormKey};
+use std::time::Instant;
+
+impl<B: Backend> Session<B> {
+    /// Has a definition compiled, runs the object and keeps it. `outcome` says why it was not a hit, and
+    /// is changed if it turns out to be one after all, or that the code must not be kept.
+    pub(crate) fn compile<E>(
+        &self,
+        definition: &Definition<'_>,
+        key: FormKey,
+        host: &dyn Host,
+        compile: impl FnOnce(&Recorder<'_>) -> Result<Compilation<B::Unit>, E>,
+        outcome: &mut Outcome,
+    ) -> Result<Loaded<B>, EvalError<E>> {
+        let began = Instant::now();
+        let recorder = Recorder::new(host, &self.definitions, &self.outside);
+        let compilation = compile(&recorder).map_err(EvalError::Host)?;
+        let mut recorded = recorder.finish();
+        if let (Some(reason), Some(_)) = (recorded.bypass.take(), &self.cache.store) {
+            *outcome = Outcome::Bypass(reason);
+        }
+        let fresh = Fresh {
+            definition,
+            key,
+            recorded,
+            canonical: compilation.unit.canonical(),
+            began,
+        };
+        if let (Outcome::Miss(reason), Some(store)) = (&*outcome, self.cache.store.as_deref())
+            && let Some(canonical) = &fresh.canonical
+            && let Some((loaded, known)) =
+                self.look_up_analysed(store, canonical, &compilation, host)
+        {
+            *outcome = Outcome::SecondHit(reason.clone());
+            self.keep_known(store, fresh, &compilation, known);
+            return Ok(loaded);
+        }
+        let (unit, compilation) = split(compilation);
+        if matches!(outcome, Outcome::Bypass(_)) {
+            return self.run_unkept(&unit, &compilation, host);
+        }
+        let compiled = match self.cache.backend.compiler().compile(&unit) {
+            Ok(compiled) => compiled,
+            Err(error) => {
+                // What makes no object may still run at once.
+                let Ok(loaded) = self.run_unkept::<E>(&unit, &compilation, host) else {
+                    return Err(EvalError::Compile(Box::new(error)));
+                };
+                tracing::warn!("{} is not kept: {error}", definition.name);
+                *outcome = Outcome::Bypass(BypassReason::Uncompilable(error.to_string()));
+                return Ok(loaded);
+            }
+        };
+        match self.run(&compilation, &compiled, host) {
+            Ok((loaded, image, libraries)) => {
+                if let Some(store) = self.cache.store.as_deref() {
+                    let digest = self.cache.backend.compiler().digest(&unit);
+                    let object = loaded.names.object;
+                    let known = self.known(compiled, image, &libraries, digest, object);
+                    self.keep(store, fresh, &compilation, known);
+                }
+                Ok(loaded)
+            }
+            Err(reason) => {
+                tracing::warn!("{} is not kept: {reason}", definition.name);
+                *outcome = Outcome::Bypass(BypassReason::Unloadable(reason));
+                self.run_unkept(&unit, &compilation, host)
+            }
+        }
+    }
+
+    /// Links a fresh object and loads it; also gives the image, and the libraries that it was bound to.
+    fn run(
+        &self,
+        compilation: &Compilation<()>,
+        compiled: &Compiled,
+        host: &dyn Host,
+    ) -> Result<(Loaded<B>, Image, Vec<String>), String> {
+        let loader = self.cache.backend.loader();
+        let image = loader
+            .prepare(&compiled.object.bytes, &[&compilation.factory])
+            .map_err(|error| error.to_string())?;
+        let bindings = Bindings::new(&self.cache, host, &|_| true);
+        // SAFETY: the image was prepared just now from an object of the host's own compiler, and is
+        // bound to the words that the host and the process give.
+        let code = unsafe { loader.load(image.as_ref(), &bindings) };
+        let code = code.map_err(|error| error.to_string())?;
+        let factory = code
+            .symbol(&compilation.factory)
+            .ok_or_else(|| format!("the image exports no factory {}", compilation.factory))?;
+        self.counters.loaded(code.size());
+        give_tables(host, &compiled.object.side_tables);
+        give_tables(host, &compilation.side_tables);
+        let object = Digest::of("rekindle object", &compiled.object.bytes);
+        let loaded = Loaded {
+            running: Running::Kept(code),
+            factory,
+            names: self.names(compilation, object),
+        };
+        Ok((loaded, image, bindings.libraries()))
+    }
+
+    /// Runs a unit in the backend's JIT, which keeps nothing.
+    fn run_unkept<E>(
+        &self,
+        unit: &B::Unit,
+        compilation: &Compilation<()>,
+        host: &dyn Host,
+    ) -> Result<Loaded<B>, EvalError<E>> {
+        let bindings = Bindings::new(&self.cache, host, &|_| true);
+        // SAFETY: the unit is the host's own, bound to the words that the host and the process give.
+        let run = unsafe { self.cache.backend.jit().run(unit, &bindings) };
+        let code = run.map_err(|error| EvalError::Run(Box::new(error)))?;
+        let factory = code
+            .symbol(&compilation.factory)
+            .ok_or_else(|| EvalError::NoFactory(compilation.factory.clone()))?;
+        self.counters.loaded(code.size());
+        give_tables(host, &compilation.side_tables);
+        // There is no object; the unit tells this code from any other as well.
+        let digest = self.cache.backend.compiler().digest(unit);
+        Ok(Loaded {
+            running: Running::Unkept(code),
+            factory,
+            names: self.names(compilation, digest),
+        })
+    }
+
+    pub(crate) fn names<U>(&self, compilation: &Compilation<U>, object: Digest) -> Names {
+        let mut definitions = crate::lock(&self.definitions);
+        let mut numbers = |names: &[String]| {
+            let numbers = names.iter().map(|name| definitions.number(name));
+            numbers.collect()
+        };
+        Names {
+            object,
+            defines: numbers(&compilation.defines),
+            defines_later: numbers(&compilation.defines_later),
+            references: numbers(&compilation.references),
+        }
+    }
+}
+
+/// The unit, and what was said about it.
+fn split<U>(compilation: Compilation<U>) -> (U, Compilation<()>) {
+    let about = Compilation {
+        unit: ().into(),
+        factory: compilation.factory,
+        defines: compilation.defines,
+        defines_later: compilation.defines_later,
+        references: compilation.references,
+        side_tables: compilation.side_tables,
+    };
+    (compilation.unit.into_unit(), about)
+}
+
+fn give_tables(host: &dyn Host, tables: &[SideTable]) {
+    for table in tables {
+        host.side_table(&table.name, &table.bytes);
+    }
+}

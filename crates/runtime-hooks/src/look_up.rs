@@ -1,0 +1,304 @@
+//! The hit: a record whose dependencies are what they were, and its code in this process.
+
+use crate::cache::{Backend, Session};
+use crate::compilation::Compilation;
+use crate::evaluate::{Loaded, Names, Running};
+use crate::host::{Bindings, Host};
+use crate::keep::Known;
+use crate::outcome::{Change, MissReason, Outcome, RejectReason};
+use rekindle_cache_core::Digest;
+use rekindle_cache_core::artifact::{Code, DependencyKind, Hasher, ImageRef, LoadFailure, Loader};
+use rekindle_cache_core::key::FormKey;
+use rekindle_cache_core::metadata::{
+    ArchivedDependencyRecord, ArchivedEntry, ArchivedMetadata, ArchivedSideTableRecord,
+};
+use rekindle_cache_core::store::{Found, Record, Store};
+use std::ops::ControlFlow;
+
+/// Why a record that was there is no hit, and whether its bytes are to blame.
+pub(crate) struct Refused {
+    outcome: Outcome,
+    damage: Option<String>,
+}
+
+impl Refused {
+    fn new(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            damage: None,
+        }
+    }
+}
+
+/// Orders refusals: damage is told rather than staleness, staleness rather than absence.
+fn gravity(outcome: &Outcome) -> u8 {
+    match outcome {
+        Outcome::Rejected(_) => 2,
+        Outcome::Miss(MissReason::New) => 0,
+        _ => 1,
+    }
+}
+
+impl<B: Backend> Session<B> {
+    /// Finds a record that is right now and loads it, or says why there is none.
+    pub(crate) fn look_up(
+        &self,
+        store: &dyn Store,
+        key: &FormKey,
+        host: &dyn Host,
+    ) -> Result<Loaded<B>, Outcome> {
+        let mut refusal = Outcome::Miss(MissReason::New);
+        let mut damaged_image = None;
+        let mut hit = None;
+        store.get(key, &mut |found| {
+            let refused = match found {
+                Found::Record(record) => match self.revive(&record, host) {
+                    Ok(loaded) => {
+                        hit = Some((loaded, record.metadata.entry.compile_ns.to_native()));
+                        return ControlFlow::Break(());
+                    }
+                    Err(Refused { outcome, damage }) => {
+                        damaged_image = damaged_image.take().or(damage);
+                        outcome
+                    }
+                },
+                Found::Damaged(damage) => {
+                    Outcome::Rejected(RejectReason::Damaged(damage.to_string()))
+                }
+                _ => return ControlFlow::Continue(()),
+            };
+            // Of several refusals the gravest is told, and of equal ones that of the newest record.
+            if gravity(&refused) > gravity(&refusal) {
+                refusal = refused;
+            }
+            ControlFlow::Continue(())
+        });
+        let Some((loaded, compile_ns)) = hit else {
+            // A record that is right hides a damaged one before it just as well.
+            if let Some(what) = damaged_image {
+                store.report_damage(key, &what);
+            }
+            return Err(refusal);
+        };
+        self.counters.saved(compile_ns);
+        Ok(loaded)
+    }
+
+    /// Finds code that was kept for an equal analysed form and loads it, whatever text it came from.
+    ///
+    /// A record under the form's key holds nothing but the form key of the definition that the code was
+    /// kept with: its image is those 32 bytes.
+    pub(crate) fn look_up_analysed(
+        &self,
+        store: &dyn Store,
+        canonical: &Digest,
+        compilation: &Compilation<B::Unit>,
+        host: &dyn Host,
+    ) -> Option<(Loaded<B>, Known)> {
+        let mut hit = None;
+        let key = self.cache.environment.canonical_key(canonical);
+        store.get(&key, &mut |found| {
+            if let Found::Record(pointer) = found
+                && let Some(target) = target(&pointer)
+            {
+                store.get(&target, &mut |found| {
+                    if let Found::Record(record) = found
+                        && record.metadata.entry.canonical == canonical.0
+                    {
+                        hit = self.revive_analysed(&record, compilation, host);
+                    }
+                    match hit {
+                        Some(_) => ControlFlow::Break(()),
+                        None => ControlFlow::Continue(()),
+                    }
+                });
+            }
+            match hit {
+                Some(_) => ControlFlow::Break(()),
+                None => ControlFlow::Continue(()),
+            }
+        });
+        hit
+    }
+
+    /// Checks what a record's code was made of beside its form, and loads it.
+    fn revive_analysed(
+        &self,
+        record: &Record<'_>,
+        compilation: &Compilation<B::Unit>,
+        host: &dyn Host,
+    ) -> Option<(Loaded<B>, Known)> {
+        let metadata = record.metadata;
+        if self
+            .stale(metadata.manifest.code_dependencies.iter(), host)
+            .is_some()
+        {
+            return None;
+        }
+        // The copy is what is kept again, so it is what is loaded.
+        let known = Known::of(record)?;
+        let image = ImageRef {
+            bytes: &known.image.bytes,
+            checksum: known.image.checksum,
+        };
+        let (running, factory) = self.load(image, metadata, host).ok()?;
+        tables(host, metadata.entry.side_tables.iter());
+        for table in &compilation.side_tables {
+            host.side_table(&table.name, &table.bytes);
+        }
+        self.counters.saved(metadata.entry.compile_ns.to_native());
+        let names = self.names(compilation, Digest(metadata.entry.object_digest));
+        let loaded = Loaded {
+            running,
+            factory,
+            names,
+        };
+        Some((loaded, known))
+    }
+
+    /// Checks a record's dependencies and loads its image.
+    fn revive(&self, record: &Record<'_>, host: &dyn Host) -> Result<Loaded<B>, Refused> {
+        let metadata = record.metadata;
+        let manifest = &metadata.manifest;
+        let dependencies = manifest.dependencies.iter();
+        let dependencies = dependencies.chain(manifest.code_dependencies.iter());
+        if let Some(reason) = self.stale(dependencies, host) {
+            return Err(Refused::new(Outcome::Miss(reason)));
+        }
+        let (running, factory) = self.load(record.image, metadata, host)?;
+        let entry = &metadata.entry;
+        tables(
+            host,
+            entry.side_tables.iter().chain(entry.host_tables.iter()),
+        );
+        for effect in entry.effects.iter() {
+            if !host.replay(&effect.kind, &effect.payload) {
+                let kind = effect.kind.as_str().to_owned();
+                return Err(Refused::new(Outcome::Miss(MissReason::Effect(kind))));
+            }
+        }
+        let names = self.names_of(entry);
+        Ok(Loaded {
+            running,
+            factory,
+            names,
+        })
+    }
+
+    /// Loads the image of a record whose code dependencies are what they were.
+    fn load(
+        &self,
+        image: ImageRef<'_>,
+        metadata: &ArchivedMetadata,
+        host: &dyn Host,
+    ) -> Result<(Running<B>, *const u8), Refused> {
+        let permitted = |library: &str| {
+            (metadata.manifest.code_dependencies.iter()).any(|dependency| {
+                dependency.kind() == Some(DependencyKind::Module) && dependency.name == library
+            })
+        };
+        let bindings = Bindings::new(&self.cache, host, &permitted);
+        // SAFETY: the record's checksums were right and its key is of this environment, so the image comes
+        // from this loader's `prepare` on an object of the host's own compiler, for the build of the
+        // executable that runs; its dependencies are what they were. That nobody else writes to the
+        // folder is what the store's check of owner and mode is for.
+        let loaded = unsafe { self.cache.backend.loader().load(image, &bindings) };
+        let code = loaded.map_err(|error| Refused {
+            damage: error.is_damage().then(|| error.to_string()),
+            outcome: Outcome::Rejected(RejectReason::Image(error.to_string())),
+        })?;
+        let Some(factory) = code.symbol(&metadata.entry.factory) else {
+            let what = format!("the image exports no factory {}", metadata.entry.factory);
+            return Err(Refused {
+                outcome: Outcome::Rejected(RejectReason::Image(what.clone())),
+                damage: Some(what),
+            });
+        };
+        self.counters.loaded(code.size());
+        Ok((Running::Kept(code), factory))
+    }
+
+    /// The first dependency that is not what it was.
+    fn stale<'r>(
+        &self,
+        dependencies: impl Iterator<Item = &'r ArchivedDependencyRecord>,
+        host: &dyn Host,
+    ) -> Option<MissReason> {
+        for dependency in dependencies {
+            let name = dependency.name.as_str();
+            let Some(kind) = dependency.kind() else {
+                return Some(MissReason::UnknownDependency);
+            };
+            let scope = dependency.scope.as_str();
+            let is = self.digest_now(kind, name, scope, host);
+            let was = dependency.digest();
+            if is != Some(was) {
+                return Some(MissReason::Stale(Box::new(Change {
+                    kind,
+                    name: name.to_owned(),
+                    scope: scope.to_owned(),
+                    was,
+                    is,
+                })));
+            }
+        }
+        None
+    }
+
+    /// The digest that a dependency has at this moment; `None` if it has none, or it cannot be told.
+    fn digest_now(
+        &self,
+        kind: DependencyKind,
+        name: &str,
+        scope: &str,
+        host: &dyn Host,
+    ) -> Option<Digest> {
+        match kind {
+            DependencyKind::Behaviour => {
+                let mut definitions = crate::lock(&self.definitions);
+                let id = definitions.number(name);
+                definitions.behaviour(id).ok()
+            }
+            DependencyKind::Interface => host.interface(name),
+            DependencyKind::Resolution => host.resolution(scope, name),
+            DependencyKind::Module => self.cache.process.identity(name),
+            DependencyKind::File => self.outside.file(&host.locate(name)),
+            DependencyKind::FileSet => {
+                let located = name.lines().map(|name| host.locate(name));
+                self.outside.files(located)
+            }
+            DependencyKind::Variable => Some(self.outside.variable(name)),
+            DependencyKind::Host => host.dependency(scope, name),
+            _ => None,
+        }
+    }
+
+    fn names_of(&self, entry: &ArchivedEntry) -> Names {
+        let mut definitions = crate::lock(&self.definitions);
+        Names {
+            object: Digest(entry.object_digest),
+            defines: (entry.defines.iter())
+                .map(|name| definitions.number(name))
+                .collect(),
+            defines_later: (entry.defines_later.iter())
+                .map(|name| definitions.number(name))
+                .collect(),
+            references: (entry.references.iter())
+                .map(|name| definitions.number(name))
+                .collect(),
+        }
+    }
+}
+
+fn tables<'r>(host: &dyn Host, tables: impl Iterator<Item = &'r ArchivedSideTableRecord>) {
+    for table in tables {
+        host.side_table(&table.name, &table.bytes);
+    }
+}
+
+/// What a record that is found by an analysed form points to.
+fn target(pointer: &Record<'_>) -> Option<FormKey> {
+    let key: [u8; 32] = pointer.image.bytes.try_into().ok()?;
+    let is_intact = rekindle_cache_core::checksum(&key) == pointer.image.checksum;
+    is_intact.then_some(FormKey(Digest(key)))
+}
