@@ -5,6 +5,7 @@
 
 mod first_light;
 mod row;
+mod store;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -28,12 +29,15 @@ enum Benchmark {
         #[arg(long, default_value_t = 15)]
         runs: usize,
     },
+    /// The store beside plain files, cacache, LMDB and SQLite.
+    Store(store::Options),
 }
 
 fn main() -> Result<()> {
     let command = Command::parse();
     let rows = match command.benchmark {
         Benchmark::FirstLight { runs } => first_light::measure(runs)?,
+        Benchmark::Store(options) => return store::run(&options, command.json.as_deref()),
     };
     row::print(&rows);
     if let Some(path) = command.json {

@@ -1,0 +1,63 @@
+//! The store beside four ways of keeping the same records: a file each, `cacache`, LMDB and SQLite.
+//!
+//! All subjects keep the same payloads under the same keys, and check a payload's checksum on a copy
+//! of it in each look-up. The peers keep nothing else; a record of Rekindle's has metadata as well,
+//! which is checked and validated in each look-up too. Subjects take turns within each round, so that
+//! whatever else the machine does meets all of them.
+
+mod cacache;
+mod files;
+mod lmdb;
+mod plan;
+mod records;
+mod rekindle;
+mod report;
+mod sqlite;
+mod subject;
+mod timing;
+
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+
+/// How much is measured.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Options {
+    /// Leave out the stores of 1,000,000 records, which take minutes to make.
+    #[arg(long)]
+    quick: bool,
+    /// Measure these subjects only; all of them unless given.
+    #[arg(long, value_name = "SUBJECT", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Give `cacache` 1,000,000 records as well. That takes many minutes and three million files.
+    #[arg(long)]
+    large_cacache: bool,
+    /// Rounds in which the subjects take turns.
+    #[arg(long, default_value_t = 10)]
+    rounds: usize,
+    /// Where the stores are made, and removed from at the end; a folder of the system's for temporary
+    /// files may be in memory, so it is not used.
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+}
+
+/// Measures, prints a table, and writes the rows to `json`.
+pub(crate) fn run(options: &Options, json: Option<&Path>) -> Result<()> {
+    let scratch = match &options.scratch {
+        Some(scratch) => scratch.clone(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .context("the benchmarks are a folder of the repository")?
+            .join("target/bench/store"),
+    };
+    std::fs::create_dir_all(&scratch)
+        .with_context(|| format!("cannot make {}", scratch.display()))?;
+    let folder = tempfile::Builder::new()
+        .prefix("run-")
+        .tempdir_in(&scratch)?;
+    let rows = plan::measure(options, folder.path())?;
+    report::print(&rows);
+    if let Some(json) = json {
+        report::write_json(&rows, json)?;
+    }
+    folder.close().context("cannot remove what was measured")
+}

@@ -1,0 +1,103 @@
+//! Rekindle's own folder store.
+
+use super::records::{Key, Made, Records};
+use super::subject::{Open, Subject};
+use anyhow::{Result, ensure};
+use rekindle_cache_core::artifact::ImageRef;
+use rekindle_cache_core::key::FormKey;
+use rekindle_cache_core::metadata::{Entry, Manifest, Metadata};
+use rekindle_cache_core::store::{FolderStore, Found, NewRecord, Store as _};
+use rekindle_cache_core::{Digest, checksum};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// Records in packs, with the metadata of a small definition that has two dependencies.
+pub(super) struct Rekindle;
+
+struct OpenStore {
+    store: FolderStore,
+    metadata: Metadata,
+}
+
+impl Subject for Rekindle {
+    fn name(&self) -> &'static str {
+        "rekindle"
+    }
+
+    fn fill(&self, folder: &Path, records: &Records) -> Result<()> {
+        let mut open = OpenStore::new(folder)?;
+        records.for_each(|key, payload| open.put(key, payload))?;
+        open.store.flush()?;
+        Ok(())
+    }
+
+    fn open(&self, folder: &Path) -> Result<Box<dyn Open>> {
+        Ok(Box::new(OpenStore::new(folder)?))
+    }
+}
+
+impl OpenStore {
+    fn new(folder: &Path) -> Result<Self> {
+        Ok(Self {
+            store: FolderStore::open(folder)?,
+            metadata: metadata(),
+        })
+    }
+}
+
+impl Open for OpenStore {
+    fn get(&mut self, key: &Key, payload: &mut Vec<u8>) -> Result<bool> {
+        let mut right = None;
+        self.store.get(&FormKey(Digest(*key)), &mut |found| {
+            if let Found::Record(record) = found {
+                payload.clear();
+                payload.extend_from_slice(record.image.bytes);
+                right = Some(checksum(payload) == record.image.checksum);
+            }
+            ControlFlow::Break(())
+        });
+        ensure!(right != Some(false), "a checksum is wrong");
+        Ok(right.is_some())
+    }
+
+    fn put(&mut self, key: &Key, payload: &[u8]) -> Result<()> {
+        let sum = checksum(payload);
+        self.metadata.entry.image_checksum = sum;
+        self.store.put(NewRecord {
+            key: FormKey(Digest(*key)),
+            metadata: &self.metadata,
+            image: ImageRef {
+                bytes: payload,
+                checksum: sum,
+            },
+        })?;
+        Ok(())
+    }
+
+    fn put_all_durably(&mut self, records: &[Made]) -> Result<()> {
+        for made in records {
+            self.put(&made.key, &made.payload)?;
+        }
+        self.store.flush()?;
+        Ok(())
+    }
+
+    fn prune_half(&mut self, _count: usize) -> Result<bool> {
+        Ok(false)
+    }
+}
+
+fn metadata() -> Metadata {
+    Metadata {
+        manifest: Manifest {
+            dependencies: Vec::new(),
+            object_key: [7; 32],
+        },
+        entry: Entry {
+            name: "user/benchmark".to_owned(),
+            factory: "factory".to_owned(),
+            compile_ns: 75_000,
+            ..Entry::default()
+        },
+    }
+}
