@@ -9,7 +9,7 @@
 //! use rekindle_cache_core::artifact::{Hasher, Image};
 //! use rekindle_cache_core::key::{Definition, Environment};
 //! use rekindle_cache_core::metadata::{Entry, Manifest, Metadata};
-//! use rekindle_cache_core::store::{Found, MemoryStore, NewRecord, Store};
+//! use rekindle_cache_core::store::{Found, MemoryStore, NewRecord, Provenance, Store};
 //! use std::ops::ControlFlow;
 //!
 //! let environment = Environment::new("x86_64-unknown-linux-gnu").finish();
@@ -33,7 +33,12 @@
 //!     },
 //! };
 //! let store = MemoryStore::new();
-//! store.put(NewRecord { key, metadata: &metadata, image: image.as_ref() })?;
+//! store.put(NewRecord {
+//!     key,
+//!     metadata: &metadata,
+//!     image: image.as_ref(),
+//!     provenance: Provenance::OWN,
+//! })?;
 //!
 //! // Another evaluation of the same text finds it, without reading the text.
 //! let mut found = None;

@@ -64,6 +64,8 @@ pub struct Entry {
     pub defines_later: Vec<String>,
     /// Names of definitions that the code refers to.
     pub references: Vec<String>,
+    /// The digest of the [`Environment`](crate::key::Environment) that the form key holds.
+    pub environment: [u8; 32],
     /// The digest of the unit.
     pub unit_digest: [u8; 32],
     /// The digest of the definition's analysed form, by which it may be found where its text is not; all

@@ -3,7 +3,7 @@
 use rekindle_cache_core::artifact::ImageRef;
 use rekindle_cache_core::key::FormKey;
 use rekindle_cache_core::metadata::{Entry, Manifest, Metadata};
-use rekindle_cache_core::store::{FolderStore, NewRecord, Store};
+use rekindle_cache_core::store::{FolderStore, NewRecord, Provenance, Store};
 use rekindle_cache_core::{Digest, checksum};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -47,6 +47,7 @@ fn put(store: &dyn Store, key: FormKey) {
             defines: Vec::new(),
             defines_later: Vec::new(),
             references: Vec::new(),
+            environment: [8; 32],
             object_digest: [2; 32],
             compile_ns: 1,
             created: 1,
@@ -63,6 +64,7 @@ fn put(store: &dyn Store, key: FormKey) {
             key,
             metadata: &metadata,
             image,
+            provenance: Provenance::OWN,
         })
         .expect("put");
 }

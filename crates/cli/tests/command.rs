@@ -3,7 +3,7 @@
 use rekindle_cache_core::artifact::ImageRef;
 use rekindle_cache_core::key::FormKey;
 use rekindle_cache_core::metadata::{Entry, Manifest, Metadata};
-use rekindle_cache_core::store::{FolderStore, NewRecord, Store};
+use rekindle_cache_core::store::{FolderStore, NewRecord, Provenance, Store};
 use rekindle_cache_core::{Digest, checksum};
 use std::path::Path;
 use std::process::{Command, Output};
@@ -37,6 +37,7 @@ fn store(folder: &Path) -> FormKey {
             defines: Vec::new(),
             defines_later: Vec::new(),
             references: Vec::new(),
+            environment: [0; 32],
             object_digest: [0; 32],
             compile_ns: 1_400_000,
             created: 0,
@@ -53,6 +54,7 @@ fn store(folder: &Path) -> FormKey {
                 bytes: &image,
                 checksum: checksum(&image),
             },
+            provenance: Provenance::OWN,
         })
         .expect("put");
     store.flush().expect("flushed");
@@ -92,7 +94,7 @@ fn status_and_list_show_what_is_there() {
 fn status_names_what_is_damaged() {
     let folder = tempfile::tempdir().expect("a folder");
     store(folder.path());
-    let pack = std::fs::read_dir(folder.path().join("v1"))
+    let pack = std::fs::read_dir(folder.path().join("v2"))
         .expect("listed")
         .map(|entry| entry.expect("an entry").path())
         .next()

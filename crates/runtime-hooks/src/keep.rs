@@ -9,7 +9,7 @@ use rekindle_cache_core::artifact::{
 };
 use rekindle_cache_core::key::{Definition, FormKey};
 use rekindle_cache_core::metadata::{DependencyRecord, Entry, Manifest, Metadata, SideTableRecord};
-use rekindle_cache_core::store::{NewRecord, Record, Store};
+use rekindle_cache_core::store::{NewRecord, Provenance, Record, Store};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// A definition whose front end has run.
@@ -33,6 +33,8 @@ pub(crate) struct Known {
     object: Digest,
     /// What compiling it took, if that was in another process.
     compile_ns: u64,
+    /// Who vouches for it.
+    provenance: Provenance,
 }
 
 impl Known {
@@ -58,6 +60,7 @@ impl Known {
             unit: Digest(metadata.entry.unit_digest),
             object: Digest(metadata.entry.object_digest),
             compile_ns: metadata.entry.compile_ns.to_native(),
+            provenance: record.provenance,
             image,
         };
         (known.image.checksum == record.image.checksum).then_some(known)
@@ -95,6 +98,7 @@ impl<B: Backend> Session<B> {
             unit,
             object,
             compile_ns: 0,
+            provenance: Provenance::OWN,
         }
     }
 
@@ -119,6 +123,7 @@ impl<B: Backend> Session<B> {
             manifest: Manifest::default(),
             entry: Entry {
                 name,
+                environment: self.cache.environment.digest().0,
                 canonical: canonical.0,
                 created: seconds_since_1970(),
                 image_checksum: pointer.checksum,
@@ -131,6 +136,7 @@ impl<B: Backend> Session<B> {
                 key: self.cache.environment.canonical_key(&canonical),
                 metadata: &metadata,
                 image: pointer.as_ref(),
+                provenance: Provenance::OWN,
             },
         );
     }
@@ -165,6 +171,7 @@ impl<B: Backend> Session<B> {
                 defines: compilation.defines.clone(),
                 defines_later: compilation.defines_later.clone(),
                 references: compilation.references.clone(),
+                environment: self.cache.environment.digest().0,
                 unit_digest: known.unit.0,
                 canonical: fresh.canonical.map_or([0; 32], |canonical| canonical.0),
                 object_digest: known.object.0,
@@ -182,6 +189,7 @@ impl<B: Backend> Session<B> {
                 key: fresh.key,
                 metadata: &metadata,
                 image: known.image.as_ref(),
+                provenance: known.provenance,
             },
         );
         true

@@ -1,25 +1,31 @@
 //! The folder store: records in a folder that any number of processes share.
 //!
 //! What this process puts stays in memory until it is sealed, so that it can be found, and is appended
-//! to the process's segment in batches. Look-ups take one lock, of this process, to get hold of the
-//! current records in memory and packs, and none while they go through them.
+//! to the process's segment in batches. A look-up takes no lock as long as nothing is in memory only, and
+//! else one, of this process and for the time that it takes to copy a pointer. It never waits for another
+//! process, nor for a file operation of this one.
 
-use super::files;
+use super::format::Lists;
 use super::index::IndexEntry;
+use super::io::{Disk, Io};
+use super::limits::Limits;
+use super::listing::Listing;
 use super::pack::{Opened, Pack};
 use super::resident::{ResidentRecord, Residents};
-use super::segment;
-use super::snapshot::{Listing, Snapshot};
+use super::segment::{self, Sealed};
+use super::snapshot::Snapshot;
+use super::uses::Uses;
 use super::writer::Writer;
-use super::{Found, NewRecord, Record, Store, StoreError, StoreStatistics};
+use super::{Found, NewRecord, Store, StoreError, StoreStatistics, files};
 use crate::folder;
 use crate::key::FormKey;
-use rustc_hash::{FxHashMap, FxHashSet};
+use arc_swap::ArcSwap;
+use rustc_hash::FxHashSet;
 use std::cell::Cell;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::sync::{TryLockError, TryLockError::Poisoned};
 
@@ -29,11 +35,17 @@ const BATCH: usize = 256 << 10;
 /// A segment of this size is sealed, because until then its records are in memory as well.
 const LARGE_SEGMENT: u64 = 64 << 20;
 
+/// When so many bytes wait to be written, what is put next is not kept.
+const MAX_PENDING: usize = 64 << 20;
+
+/// When a process sees so many packs, flushing merges them; usually [`Store::maintain`] has done it.
+const MANY_PACKS: usize = 32;
+
 /// Keeps records in a folder that any number of processes share.
 ///
 /// Of records with the same key, those that this process put and has not flushed come first, then those
 /// in packs, from the newest pack to the oldest. Packs are mapped: one that is truncated by its owner
-/// while a process uses it ends that process with SIGBUS.
+/// while a process uses it ends that process with SIGBUS. On network file systems they are read.
 ///
 /// Dropping the store flushes it.
 ///
@@ -46,16 +58,54 @@ const LARGE_SEGMENT: u64 = 64 << 20;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct FolderStore {
-    /// The folder for files of this version.
-    folder: PathBuf,
+    /// The folder as the caller named it.
+    root: PathBuf,
+    /// The folder in it for files of this version.
+    pub(super) folder: PathBuf,
+    pub(super) io: Arc<dyn Io>,
+    pub(super) limits: Limits,
     access: Access,
+    /// The packs that look-ups see. Is changed while `state` is locked for writing.
+    snapshot: ArcSwap<Snapshot>,
     state: RwLock<State>,
+    /// Whether there are residents.
+    has_residents: AtomicBool,
     /// Is locked before `state` where both are.
     writer: Mutex<Writer>,
     /// Is locked before `state` where both are.
     listing: Mutex<Listing>,
     generations: AtomicU64,
     damage: Mutex<DamageSeen>,
+    pub(super) uses: Uses,
+    faults: AtomicU64,
+    dropped: AtomicU64,
+    has_warned: AtomicBool,
+}
+
+/// How a folder store is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How large the store may become.
+    pub limits: Limits,
+    /// The file operations.
+    pub io: Arc<dyn Io>,
+    /// Nothing is changed in the folder.
+    pub read_only: bool,
+}
+
+impl Default for Options {
+    /// Limits from the environment, the operating system's files, for reading and writing. Limits that
+    /// are no numbers are told of and the default ones are taken.
+    fn default() -> Self {
+        Self {
+            limits: Limits::from_environment().unwrap_or_else(|error| {
+                tracing::warn!("{error}");
+                Limits::default()
+            }),
+            io: Arc::new(Disk),
+            read_only: false,
+        }
+    }
 }
 
 /// What may be done in the folder.
@@ -69,7 +119,6 @@ enum Access {
 
 #[derive(Default)]
 struct State {
-    snapshot: Arc<Snapshot>,
     /// What was put and is in no pack that this process sees.
     residents: Residents,
     /// Those of them that no file has yet.
@@ -77,8 +126,6 @@ struct State {
     pending_bytes: usize,
     /// How much must be pending for the next batch.
     batch: usize,
-    /// Of these keys, only records in packs from this generation on are shown.
-    hidden: FxHashMap<FormKey, u64>,
 }
 
 /// Damage met so far; each is counted once.
@@ -99,7 +146,34 @@ impl FolderStore {
     /// A folder that cannot be made or read, or [`StoreError::Untrusted`]: one that others can write or
     /// that somebody else owns. Use a [`MemoryStore`](super::MemoryStore) instead.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let folder = folder::prepare(folder.as_ref())?;
+        Self::open_with(folder, Options::default())
+    }
+
+    /// Opens the store in `folder` without changing anything there, to look into it.
+    ///
+    /// # Errors
+    /// A folder that is not there or cannot be read, or that others can write.
+    pub fn open_read_only(folder: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let options = Options {
+            read_only: true,
+            ..Options::default()
+        };
+        Self::open_with(folder, options)
+    }
+
+    /// Opens the store in `folder` as `options` say.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open) and [`open_read_only`](Self::open_read_only).
+    pub fn open_with(folder: impl AsRef<Path>, options: Options) -> Result<Self, StoreError> {
+        let root = folder.as_ref();
+        if options.read_only {
+            return match folder::find(root)? {
+                Some(versioned) => Self::start(root, versioned, options, Access::ReadOnly),
+                None => Ok(Self::new(root, root.to_owned(), options, Access::ReadOnly)),
+            };
+        }
+        let folder = folder::prepare(root)?;
         let wanted = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
         let access = match rustix::fs::accessat(
             rustix::fs::CWD,
@@ -113,21 +187,20 @@ impl FolderStore {
                 Access::ReadOnly
             }
         };
-        if access == Access::ReadWrite {
-            segment::adopt_all(&folder)?;
+        let adopted = match access {
+            Access::ReadWrite => segment::adopt_all(&*options.io, &folder),
+            Access::ReadOnly => Ok(()),
+        };
+        let store = Self::start(root, folder, options, access)?;
+        if let Err(error) = adopted {
+            store.fault(&error);
         }
-        Self::start(folder, access)
-    }
-
-    /// Opens the store in `folder` without changing anything there, to look into it.
-    ///
-    /// # Errors
-    /// A folder that is not there or cannot be read, or that others can write.
-    pub fn open_read_only(folder: impl AsRef<Path>) -> Result<Self, StoreError> {
-        match folder::find(folder.as_ref())? {
-            Some(versioned) => Self::start(versioned, Access::ReadOnly),
-            None => Ok(Self::new(folder.as_ref().to_owned(), Access::ReadOnly)),
+        if access == Access::ReadWrite
+            && let Err(error) = store.set_aside_damaged()
+        {
+            store.fault(&error);
         }
+        Ok(store)
     }
 
     /// The folder in which this version keeps its files.
@@ -135,17 +208,32 @@ impl FolderStore {
         &self.folder
     }
 
-    fn start(folder: PathBuf, access: Access) -> Result<Self, StoreError> {
-        let store = Self::new(folder, access);
+    /// Whether what is put stays in memory, because the folder cannot be written or was opened so.
+    pub fn is_read_only(&self) -> bool {
+        self.access == Access::ReadOnly
+    }
+
+    fn start(
+        root: &Path,
+        folder: PathBuf,
+        options: Options,
+        access: Access,
+    ) -> Result<Self, StoreError> {
+        let store = Self::new(root, folder, options, access);
         store.refresh()?;
         Ok(store)
     }
 
-    fn new(folder: PathBuf, access: Access) -> Self {
+    fn new(root: &Path, folder: PathBuf, options: Options, access: Access) -> Self {
         Self {
-            listing: Mutex::new(Listing::new(folder.clone(), access == Access::ReadWrite)),
+            root: root.to_owned(),
+            listing: Mutex::new(Listing::new(Arc::clone(&options.io), folder.clone())),
             folder,
+            io: options.io,
+            limits: options.limits,
             access,
+            snapshot: ArcSwap::default(),
+            has_residents: AtomicBool::new(false),
             state: RwLock::new(State {
                 batch: BATCH,
                 ..State::default()
@@ -153,22 +241,78 @@ impl FolderStore {
             writer: Mutex::default(),
             generations: AtomicU64::new(0),
             damage: Mutex::default(),
+            uses: Uses::new(),
+            faults: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            has_warned: AtomicBool::new(false),
         }
+    }
+
+    /// Counts a fault that nobody else is told of, and tells of the first: the others say the same.
+    pub(super) fn fault(&self, error: &StoreError) {
+        self.faults.fetch_add(1, Ordering::Relaxed);
+        if self.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::debug!(%error, "another fault of the cache");
+        } else {
+            tracing::warn!(%error, "the cache does not work as it should; nothing depends on it");
+        }
+    }
+
+    /// Counts a fault that the caller is told of.
+    pub(super) fn counted<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if result.is_err() {
+            self.faults.fetch_add(1, Ordering::Relaxed);
+        }
+        result
+    }
+
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Changes the packs that look-ups see from now on.
+    pub(super) fn change_snapshot<R>(&self, change: impl FnOnce(&mut Snapshot) -> R) -> R {
+        let state = self.write();
+        self.change_snapshot_locked(&state, change)
+    }
+
+    fn change_snapshot_locked<R>(
+        &self,
+        _state: &State,
+        change: impl FnOnce(&mut Snapshot) -> R,
+    ) -> R {
+        let mut snapshot = Snapshot::clone(&self.snapshot.load());
+        let result = change(&mut snapshot);
+        self.snapshot.store(Arc::new(snapshot));
+        result
+    }
+
+    /// The bytes of records that no pack has yet, and what is known of packs: no file is looked at.
+    pub(super) fn known_bytes(&self) -> u64 {
+        self.snapshot.load().bytes() + self.read().residents.bytes()
     }
 
     /// Writes what is pending to the segment. What cannot be written stays pending.
     fn write_pending(&self, writer: &mut Writer) -> Result<(), StoreError> {
         writer.leave_to_parent();
-        let (mut pending, newest) = {
+        let mut pending = {
             let mut state = self.write();
             state.pending_bytes = 0;
-            (std::mem::take(&mut state.pending), state.snapshot.newest())
+            std::mem::take(&mut state.pending)
         };
+        let newest = self.snapshot.load().newest();
         pending.retain(|record| !record.is_gone());
         if pending.is_empty() {
             return Ok(());
         }
-        let written = writer.append(&self.folder, newest, &pending);
+        let mut written = writer.append(&*self.io, &self.folder, newest, &pending);
+        if let Err(StoreError::Io { source, .. }) = &written
+            && source.kind() == io::ErrorKind::NotFound
+            && folder::prepare(&self.root).is_ok()
+        {
+            // Somebody has removed the folder, which is theirs to do.
+            written = writer.append(&*self.io, &self.folder, newest, &pending);
+        }
         let mut state = self.write();
         match written {
             Ok(()) => {
@@ -192,13 +336,20 @@ impl FolderStore {
         let mut written = std::mem::take(&mut writer.written);
         written.retain(|(record, _)| !record.is_gone());
         if written.is_empty() {
-            segment.discard();
+            segment.discard(&*self.io);
             return Ok(());
         }
         let entries = written
             .iter()
-            .map(|(record, offset)| IndexEntry::new(record.key().0.prefix(), *offset));
-        let sealed = match segment.seal(entries.collect()) {
+            .map(|(record, offset)| IndexEntry::new(record.key().0.prefix(), *offset))
+            .collect();
+        let removals = written.iter().filter(|(record, _)| record.is_removal());
+        let removed: Vec<u64> = removals.flat_map(|(record, _)| record.removes()).collect();
+        let lists = Lists {
+            removed: &removed,
+            ..Lists::default()
+        };
+        let sealed = match segment.seal(&*self.io, entries, &lists) {
             Ok(sealed) => sealed,
             Err(error) => {
                 self.write()
@@ -206,36 +357,79 @@ impl FolderStore {
                 return Err(error);
             }
         };
-        let generation = self.generations.fetch_add(1, Ordering::Relaxed);
-        match Pack::open(&sealed.path, generation) {
-            Ok(Opened::Intact(pack)) => {
-                let mut state = self.write();
-                Arc::make_mut(&mut state.snapshot).add(Arc::new(pack));
-                // Removed while the pack was being made, so it is in there.
-                let next = self.generations.load(Ordering::Relaxed);
-                for (record, _) in written.iter().filter(|(record, _)| record.is_gone()) {
-                    state.hidden.insert(*record.key(), next);
-                }
-                state
-                    .residents
-                    .hand_over(written.iter().map(|(record, _)| record));
-            }
-            // The records are found in memory as before.
-            Ok(_) => {
-                tracing::warn!(file = %sealed.path.display(), "a new pack cannot be read back");
-            }
-            Err(error) => tracing::warn!(%error, "a new pack cannot be read back"),
+        if self.show_sealed(&sealed) {
+            self.forget(&mut self.write(), written.iter().map(|(record, _)| record));
         }
+        // Otherwise the records are found in memory as before.
         sealed.durable
     }
 
-    /// Hides from this process all records of `key` that it finds now.
-    fn hide(&self, key: &FormKey) {
+    /// Makes a pack that was just sealed part of what look-ups see, and says whether that worked.
+    pub(super) fn show_sealed(&self, sealed: &Sealed) -> bool {
+        let generation = self.generations.fetch_add(1, Ordering::Relaxed);
+        match Pack::open(&self.io, &sealed.path, sealed.id, generation) {
+            Ok(Opened::Pack(pack)) if !pack.is_recovered() => {
+                self.change_snapshot(|snapshot| snapshot.add(Arc::from(pack)));
+                true
+            }
+            // Others have replaced it already, and the next refresh finds what has come in its place.
+            Ok(Opened::Gone) => false,
+            Ok(_) => {
+                tracing::warn!(file = %sealed.path.display(), "a new pack cannot be read back");
+                false
+            }
+            Err(error) => {
+                self.fault(&error);
+                false
+            }
+        }
+    }
+
+    /// Takes records out of memory.
+    fn forget<'a>(
+        &self,
+        state: &mut State,
+        records: impl Iterator<Item = &'a Arc<ResidentRecord>> + Clone,
+    ) {
+        state.residents.forget(records);
+        let any = !state.residents.is_empty();
+        self.has_residents.store(any, Ordering::Release);
+    }
+
+    /// Keeps a record in memory until it is sealed.
+    fn keep(&self, state: &mut State, record: Arc<ResidentRecord>) {
+        state.residents.put(Arc::clone(&record));
+        state.pending_bytes += record.bytes().len();
+        state.pending.push(record);
+        self.has_residents.store(true, Ordering::Release);
+    }
+
+    /// Does not find any more, from now on and in processes that see what the next flush writes, the
+    /// records of `key` that are found now.
+    fn remove_because(&self, key: &FormKey, reason: &str) {
+        let versions = self.read().residents.get(key);
+        let snapshot = self.snapshot();
+        let mut identities = Vec::new();
+        for pack in snapshot.packs() {
+            pack.identities(key, &mut identities);
+        }
+        identities.retain(|identity| !snapshot.removed().contains(identity));
+        let residents: Vec<_> = versions
+            .iter()
+            .flat_map(|versions| versions.iter())
+            .filter(|record| !record.is_removal())
+            .cloned()
+            .collect();
+        identities.extend(residents.iter().map(|record| record.identity()));
+        if identities.is_empty() {
+            return;
+        }
+        let removal = ResidentRecord::removal(key, &identities, reason).map(Arc::new);
         let mut state = self.write();
-        state.residents.remove(key);
-        let next = self.generations.load(Ordering::Relaxed);
-        if !state.snapshot.packs().is_empty() {
-            state.hidden.insert(*key, next);
+        self.change_snapshot_locked(&state, |snapshot| snapshot.remove(&identities));
+        self.forget(&mut state, residents.iter());
+        if let Ok(removal) = removal {
+            self.keep(&mut state, removal);
         }
     }
 
@@ -257,26 +451,35 @@ impl FolderStore {
 
 impl Store for FolderStore {
     fn get(&self, key: &FormKey, visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>) {
-        // The guard is gone when the first record is shown: `visit` may come back to this store.
-        let (versions, snapshot, from) = {
-            let state = self.read();
-            let from = state.hidden.get(key).copied().unwrap_or(0);
-            (state.residents.get(key), Arc::clone(&state.snapshot), from)
+        // The lock is free when the first record is shown: `visit` may come back to this store. The packs
+        // come second, so that a record on its way into one is seen in one of the two.
+        let versions = match self.has_residents.load(Ordering::Acquire) {
+            true => self.read().residents.get(key),
+            false => None,
         };
+        let snapshot = self.snapshot.load();
         let answered = Cell::new(false);
         let mut noted = |found: Found<'_>| {
             answered.set(true);
-            if let Found::Damaged(damage) = &found {
-                self.note(damage);
+            let is_record = match &found {
+                Found::Damaged(damage) => {
+                    self.note(damage);
+                    false
+                }
+                Found::Record(_) => true,
+            };
+            let shown = visit(found);
+            if is_record && shown.is_break() {
+                self.uses.note(key.0.prefix());
             }
-            visit(found)
+            shown
         };
         for record in versions.iter().flat_map(|versions| versions.iter().rev()) {
-            if record.show(&mut noted).is_break() {
+            if !record.is_gone() && record.show(&mut noted).is_break() {
                 return;
             }
         }
-        if snapshot.get(key, from, &mut noted).is_continue() && !answered.get() {
+        if snapshot.get(key, &mut noted).is_continue() && !answered.get() {
             // The record may have been in what was lost.
             if let Some(damage) = snapshot.lost().first() {
                 let _ = visit(Found::Damaged(damage));
@@ -285,12 +488,16 @@ impl Store for FolderStore {
     }
 
     fn put(&self, record: NewRecord<'_>) -> Result<(), StoreError> {
+        let key = record.key;
         let record = Arc::new(ResidentRecord::new(&record)?);
         let is_due = {
             let mut state = self.write();
-            state.residents.put(Arc::clone(&record));
-            state.pending_bytes += record.bytes().len();
-            state.pending.push(record);
+            if state.pending_bytes >= MAX_PENDING {
+                let pending = state.pending_bytes as u64;
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+                return Err(StoreError::Full { key, pending });
+            }
+            self.keep(&mut state, record);
             state.pending_bytes >= state.batch
         };
         if !is_due || self.access == Access::ReadOnly {
@@ -302,48 +509,44 @@ impl Store for FolderStore {
             // Another thread is writing; what is pending waits for the next batch.
             Err(TryLockError::WouldBlock) => return Ok(()),
         };
-        self.write_pending(&mut writer)?;
-        if writer
-            .segment
-            .as_ref()
-            .is_some_and(|segment| segment.length() >= LARGE_SEGMENT)
-        {
-            self.seal(&mut writer)?;
+        self.counted(self.write_pending(&mut writer))?;
+        let large = LARGE_SEGMENT.min(self.limits.pack_bytes());
+        if (writer.segment.as_ref()).is_some_and(|segment| segment.length() >= large) {
+            self.counted(self.seal(&mut writer))?;
         }
         Ok(())
     }
 
     fn remove(&self, key: &FormKey) {
-        self.hide(key);
+        self.remove_because(key, "removed");
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>) {
-        let (residents, snapshot, hidden) = {
-            let state = self.read();
-            (
-                state.residents.all(),
-                Arc::clone(&state.snapshot),
-                state.hidden.clone(),
-            )
+        let residents = self.read().residents.all();
+        let snapshot = self.snapshot();
+        let mut seen: FxHashSet<(FormKey, [u8; 32])> = FxHashSet::default();
+        let mut once = |found: Found<'_>| match &found {
+            Found::Record(record) => {
+                let compilation = (record.key, record.metadata.manifest.object_key);
+                if seen.insert(compilation) {
+                    visit(found)
+                } else {
+                    ControlFlow::Continue(())
+                }
+            }
+            Found::Damaged(damage) => {
+                self.note(damage);
+                visit(found)
+            }
         };
-        let is_hidden = |record: &Record<'_>, generation: u64| {
-            hidden
-                .get(&record.key)
-                .is_some_and(|from| generation < *from)
-        };
-        let mut shown = residents.iter().try_for_each(|record| record.show(visit));
+        let mut shown = residents
+            .iter()
+            .rev()
+            .filter(|record| !record.is_gone())
+            .try_for_each(|record| record.show(&mut once));
         for pack in snapshot.packs() {
             if shown.is_continue() {
-                shown = pack.for_each(&mut |found| match &found {
-                    Found::Record(record) if is_hidden(record, pack.generation()) => {
-                        ControlFlow::Continue(())
-                    }
-                    Found::Record(_) => visit(found),
-                    Found::Damaged(damage) => {
-                        self.note(damage);
-                        visit(found)
-                    }
-                });
+                shown = pack.show_all(snapshot.removed(), &mut once);
             }
         }
         for damage in snapshot.lost() {
@@ -355,16 +558,26 @@ impl Store for FolderStore {
 
     fn flush(&self) -> Result<(), StoreError> {
         if self.access == Access::ReadOnly {
-            if self.read().pending.is_empty() {
+            if self.read().pending.iter().all(|record| record.is_removal()) {
                 return Ok(());
             }
             let why = "the folder was opened for reading only, or cannot be written";
             let source = io::Error::new(io::ErrorKind::PermissionDenied, why);
-            return Err(files::fault("write", &self.folder)(source));
+            return self.counted(Err(files::fault("write", &self.folder)(source)));
         }
-        let mut writer = lock(&self.writer);
-        self.write_pending(&mut writer)?;
-        self.seal(&mut writer)
+        {
+            let mut writer = lock(&self.writer);
+            self.counted(self.write_pending(&mut writer))?;
+            self.counted(self.seal(&mut writer))?;
+        }
+        self.uses.write(&*self.io, &self.folder);
+        let is_overdue = self.snapshot().packs().len() > MANY_PACKS
+            || self.known_bytes() > self.limits.max_bytes;
+        // What was put is on the disk, whatever becomes of this.
+        if is_overdue && let Err(error) = self.maintain() {
+            self.fault(&error);
+        }
+        Ok(())
     }
 
     fn statistics(&self) -> StoreStatistics {
@@ -373,32 +586,48 @@ impl Store for FolderStore {
             seen.records.len() as u64 + seen.reported
         };
         let state = self.read();
-        let packs = state.snapshot.packs();
-        let lost = state.snapshot.lost();
+        let snapshot = self.snapshot.load();
         StoreStatistics {
-            records: state.residents.records()
-                + packs.iter().map(|pack| pack.records()).sum::<u64>(),
-            bytes: state.residents.bytes() + packs.iter().map(|pack| pack.bytes()).sum::<u64>(),
-            packs: packs.len() as u64,
-            damaged: seen + lost.len() as u64,
+            records: state.residents.records() + snapshot.records(),
+            bytes: state.residents.bytes() + snapshot.bytes(),
+            packs: snapshot.packs().len() as u64,
+            damaged: seen + snapshot.lost().len() as u64,
+            faults: self.faults.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
         }
     }
 
     fn report_damage(&self, key: &FormKey, what: &str) {
         tracing::warn!(%key, what, "a record is damaged and is not used");
         lock(&self.damage).reported += 1;
-        self.hide(key);
+        self.remove_because(key, what);
     }
 
     fn refresh(&self) -> Result<bool, StoreError> {
         let mut listing = lock(&self.listing);
         let known = self.generations.load(Ordering::Relaxed);
-        let snapshot = Arc::clone(&self.read().snapshot);
-        let Some(changes) = listing.changes(&snapshot, &self.generations)? else {
+        let changes = listing.changes(&self.snapshot(), &self.generations);
+        let Some(mut changes) = self.counted(changes)? else {
             return Ok(false);
         };
-        let mut state = self.write();
-        Ok(changes.apply(Arc::make_mut(&mut state.snapshot), known))
+        self.faults.fetch_add(changes.faults, Ordering::Relaxed);
+        let fault = changes.fault.take();
+        let grown = self.change_snapshot(|snapshot| changes.apply(snapshot, known));
+        match fault {
+            // The other packs are used all the same.
+            Some(error) => {
+                self.fault(&error);
+                Ok(grown)
+            }
+            None => Ok(grown),
+        }
+    }
+
+    fn maintain(&self) -> Result<(), StoreError> {
+        if self.access == Access::ReadOnly {
+            return Ok(());
+        }
+        self.counted(self.maintain_folder())
     }
 }
 

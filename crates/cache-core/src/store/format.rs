@@ -16,25 +16,50 @@
 //! The first 16 bytes are the same in all versions, so that a file of another version is told from a
 //! damaged one.
 //!
-//! Index: for each record 16 bytes, sorted by the first 8 of them, see [`IndexEntry`]. Footer, the
-//! last 40 bytes of the file:
+//! After the records, each part at the offset that follows from the numbers in the footer:
+//!
+//! | part | bytes | what |
+//! | --- | --- | --- |
+//! | | | zeros up to a multiple of 64 |
+//! | directory | 16 per bucket | where each bucket of the index is, and its checksum: see [`index`] |
+//! | index | 16 per record | where each record is |
+//! | replaced | 8 per pack | the numbers of the packs in whose place this one has come |
+//! | removed | 8 per record | the identities that the removals among the records name |
+//! | footer | 96 | |
+//!
+//! Footer, the last 96 bytes of the file:
 //!
 //! | offset | bytes | what |
 //! | --- | --- | --- |
 //! | 0 | 8 | magic, `RKFOOTER` |
-//! | 8 | 8 | number of index entries |
-//! | 16 | 8 | offset of the index, which is where the records end |
-//! | 24 | 8 | XXH3 of the index |
-//! | 32 | 8 | XXH3 of bytes 0 to 32 of the footer |
+//! | 8 | 8 | number of records |
+//! | 16 | 8 | offset at which the records end |
+//! | 24 | 8 | number of packs replaced |
+//! | 32 | 8 | number of identities removed |
+//! | 40 | 8 | XXH3 of the parts replaced and removed |
+//! | 48 | 32 | BLAKE3 of everything before the footer |
+//! | 80 | 8 | zero |
+//! | 88 | 8 | XXH3 of bytes 0 to 88 of the footer |
+//!
+//! Opening a pack reads header, footer, replaced and removed, and nothing that grows with the number of
+//! records. The BLAKE3 is for `verify`.
 
-use super::index::IndexEntry;
+use super::index::{self, Bucket, IndexEntry};
+use super::source::Source;
 use crate::digest::checksum;
+use rkyv::util::AlignedVec;
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, LittleEndian, U32, U64, Unaligned};
 
 /// The version of this layout. Files of another version lie in a folder of their own.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 2;
+
+/// Bytes of the footer.
+pub(super) const FOOTER: usize = size_of::<Footer>();
+
+/// The directory starts at a multiple of this: a cache line.
+const DIRECTORY_ALIGNMENT: usize = 64;
 
 /// Where the first record starts.
 pub(super) const RECORDS_START: usize = size_of::<FileHeader>();
@@ -75,10 +100,29 @@ struct FileHeader {
 #[repr(C)]
 struct Footer {
     magic: [u8; 8],
-    entries: U64<LittleEndian>,
-    index_offset: U64<LittleEndian>,
-    index_checksum: U64<LittleEndian>,
+    records: U64<LittleEndian>,
+    records_end: U64<LittleEndian>,
+    replaced: U64<LittleEndian>,
+    removed: U64<LittleEndian>,
+    lists_checksum: U64<LittleEndian>,
+    digest: [u8; 32],
+    zero: [u8; 8],
     checksum: U64<LittleEndian>,
+}
+
+/// What comes after the records of a pack.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Tail {
+    /// Where the records are.
+    pub(super) records: Range<usize>,
+    pub(super) directory: Range<usize>,
+    pub(super) index: Range<usize>,
+    /// The numbers of the packs in whose place this one has come.
+    pub(super) replaced: Vec<u64>,
+    /// The identities of records that are not to be found any more.
+    pub(super) removed: Vec<u64>,
+    /// BLAKE3 of everything before the footer.
+    pub(super) digest: [u8; 32],
 }
 
 /// Whose file it is.
@@ -133,50 +177,116 @@ fn header_checksum(header: &FileHeader) -> u64 {
     checksum(header.as_bytes().get(..24).unwrap_or_default())
 }
 
-/// Index and footer of a file whose records end at `index_offset`, for `entries` in index order.
-pub(super) fn index_and_footer(entries: &[IndexEntry], index_offset: u64) -> Vec<u8> {
-    let index = entries.as_bytes();
-    let mut footer = Footer {
-        magic: FOOTER_MAGIC,
-        entries: U64::new(entries.len() as u64),
-        index_offset: U64::new(index_offset),
-        index_checksum: U64::new(checksum(index)),
-        checksum: U64::new(0),
-    };
-    footer.checksum = U64::new(footer_checksum(&footer));
-    let mut bytes = Vec::with_capacity(index.len() + size_of::<Footer>());
-    bytes.extend_from_slice(index);
-    bytes.extend_from_slice(footer.as_bytes());
+/// What a pack says of other packs.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Lists<'a> {
+    /// The numbers of the packs in whose place this one has come.
+    pub(super) replaced: &'a [u64],
+    /// The identities of records that are not to be found any more.
+    pub(super) removed: &'a [u64],
+}
+
+impl Lists<'_> {
+    fn bytes(&self) -> Vec<u8> {
+        let both = self.replaced.iter().chain(self.removed);
+        both.flat_map(|number| number.to_le_bytes()).collect()
+    }
+}
+
+/// Directory, index and lists of a file whose records end at `records_end`, for `entries` in index order.
+pub(super) fn after_records(
+    entries: &[IndexEntry],
+    lists: &Lists<'_>,
+    records_end: u64,
+) -> Vec<u8> {
+    let padding = records_end.next_multiple_of(DIRECTORY_ALIGNMENT as u64) - records_end;
+    let directory = index::directory(entries);
+    let mut bytes = vec![0; padding as usize];
+    bytes.extend_from_slice(directory.as_bytes());
+    bytes.extend_from_slice(entries.as_bytes());
+    bytes.extend_from_slice(&lists.bytes());
     bytes
 }
 
-/// Checks the footer of `file` and the index it tells of, and gives the place of the index.
+/// The footer of such a file, where `digest` is the BLAKE3 of all that comes before it.
+pub(super) fn footer(
+    records: usize,
+    lists: &Lists<'_>,
+    records_end: u64,
+    digest: [u8; 32],
+) -> [u8; FOOTER] {
+    let mut footer = Footer {
+        magic: FOOTER_MAGIC,
+        records: U64::new(records as u64),
+        records_end: U64::new(records_end),
+        replaced: U64::new(lists.replaced.len() as u64),
+        removed: U64::new(lists.removed.len() as u64),
+        lists_checksum: U64::new(checksum(&lists.bytes())),
+        digest,
+        zero: [0; 8],
+        checksum: U64::new(0),
+    };
+    footer.checksum = U64::new(footer_checksum(&footer));
+    zerocopy::transmute!(footer)
+}
+
+/// Checks the footer of a pack and gives the places that it tells of.
 ///
 /// # Errors
 /// What is wrong.
-pub(super) fn read_footer(file: &[u8]) -> Result<Range<usize>, &'static str> {
-    let (body, footer) = Footer::read_from_suffix(file).map_err(|_| "the footer is cut off")?;
+pub(super) fn read_tail(file: &Source) -> Result<Tail, &'static str> {
+    let mut scratch = AlignedVec::new();
+    let end = file
+        .len()
+        .checked_sub(FOOTER)
+        .ok_or("the footer is cut off")?;
+    let footer = Footer::read_from_bytes(file.part(end..file.len(), &mut scratch)?)
+        .map_err(|_| "the footer is cut off")?;
     if footer.magic != FOOTER_MAGIC {
         return Err("the footer is missing");
     }
     if footer.checksum.get() != footer_checksum(&footer) {
         return Err("the checksum of the footer is wrong");
     }
-    let place = || {
-        let start = usize::try_from(footer.index_offset.get()).ok()?;
-        let entries = usize::try_from(footer.entries.get()).ok()?;
-        let end = start.checked_add(entries.checked_mul(size_of::<IndexEntry>())?)?;
-        (start >= RECORDS_START && end == body.len()).then_some(start..end)
+    let places = || {
+        let count = usize::try_from(footer.records.get()).ok()?;
+        let records_end = usize::try_from(footer.records_end.get()).ok()?;
+        let directory = records_end.checked_next_multiple_of(DIRECTORY_ALIGNMENT)?;
+        let buckets = index::bucket_count(count).checked_mul(size_of::<Bucket>())?;
+        let index = directory.checked_add(buckets)?;
+        let replaced = index.checked_add(count.checked_mul(size_of::<IndexEntry>())?)?;
+        let count = |count: U64<LittleEndian>| usize::try_from(count.get()).ok()?.checked_mul(8);
+        let removed = replaced.checked_add(count(footer.replaced)?)?;
+        let found_end = removed.checked_add(count(footer.removed)?)?;
+        (records_end >= RECORDS_START && found_end == end).then_some((
+            RECORDS_START..records_end,
+            directory..index,
+            index..replaced,
+            replaced..removed,
+        ))
     };
-    let place = place().ok_or("the footer tells of an index that is not there")?;
-    match body.get(place.clone()).map(checksum) {
-        Some(sum) if sum == footer.index_checksum.get() => Ok(place),
-        _ => Err("the checksum of the index is wrong"),
+    let (records, directory, index, replaced) =
+        places().ok_or("the footer tells of an index that is not there")?;
+    let bytes = file.part(replaced.start..end, &mut scratch)?;
+    if checksum(bytes) != footer.lists_checksum.get() {
+        return Err("the checksum of the lists of replaced packs and removed records is wrong");
     }
+    let numbers = <[U64<LittleEndian>]>::ref_from_bytes(bytes).unwrap_or_default();
+    let (replaced, removed) = numbers
+        .split_at_checked(replaced.len() / 8)
+        .unwrap_or_default();
+    Ok(Tail {
+        records,
+        directory,
+        index,
+        replaced: replaced.iter().map(|id| id.get()).collect(),
+        removed: removed.iter().map(|identity| identity.get()).collect(),
+        digest: footer.digest,
+    })
 }
 
 fn footer_checksum(footer: &Footer) -> u64 {
-    checksum(footer.as_bytes().get(..32).unwrap_or_default())
+    checksum(footer.as_bytes().get(..FOOTER - 8).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -198,23 +308,43 @@ mod tests {
     #[test]
     fn another_version_is_known_whatever_follows_it() {
         let mut other = file_header(Stamp(5));
-        other[8] = 2;
+        other[8] = 7;
         let sum = checksum(&other[..12]).to_le_bytes();
         other[12..16].copy_from_slice(&sum[..4]);
         other[16..].fill(0xee);
-        assert_eq!(read_file_header(&other), Ok(Origin::OtherVersion(2)));
+        assert_eq!(read_file_header(&other), Ok(Origin::OtherVersion(7)));
     }
 
     #[test]
-    fn every_flip_in_index_or_footer_is_an_error() {
+    fn every_flip_in_what_is_read_when_opening_is_an_error() {
         let mut good = file_header(Stamp(5)).to_vec();
         let entries = [IndexEntry::new(1, 32), IndexEntry::new(2, 32)];
-        good.extend(index_and_footer(&entries, 32));
-        assert_eq!(read_footer(&good), Ok(32..64));
-        for place in 32..good.len() {
+        let lists = Lists {
+            replaced: &[7, 8],
+            removed: &[5],
+        };
+        good.extend(after_records(&entries, &lists, 32));
+        let index_end = good.len() - 24;
+        good.extend(footer(2, &lists, 32, [9; 32]));
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        let read = |bytes: &[u8]| {
+            use super::super::io::{Disk, Io};
+            use std::sync::Arc;
+            std::fs::write(&path, bytes).expect("written");
+            let file = std::fs::File::open(&path).expect("opens");
+            let io: Arc<dyn Io> = Arc::new(Disk);
+            read_tail(&Source::new(&io, &file, &path).expect("mapped"))
+        };
+        let tail = read(&good).expect("intact");
+        assert_eq!(tail.records, 32..32);
+        assert_eq!((tail.directory, tail.index), (64..80, 80..112));
+        assert_eq!((tail.replaced, tail.removed), (vec![7, 8], vec![5]));
+        assert_eq!(tail.digest, [9; 32]);
+        for place in index_end..good.len() {
             let mut bad = good.clone();
             bad[place] ^= 1;
-            assert!(read_footer(&bad).is_err(), "byte {place}");
+            assert!(read(&bad).is_err(), "byte {place}");
         }
     }
 

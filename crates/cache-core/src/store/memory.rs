@@ -104,6 +104,7 @@ mod tests {
                     bytes: image,
                     checksum: crate::checksum(image),
                 },
+                provenance: crate::store::Provenance::OWN,
             })
             .expect("a good record");
     }

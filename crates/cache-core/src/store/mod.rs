@@ -1,24 +1,45 @@
 //! The store: where records are kept, and found by form key.
 //!
-//! A folder store keeps them in a folder that any number of processes share; A memory store keeps
-//! them for the life of this process, for hosts without a usable folder.
+//! A folder store keeps them in a folder that any number of processes share; a memory store keeps
+//! them for the life of this process, for hosts without a usable folder; layers are a stack of stores.
 
+mod eviction;
 mod files;
 mod folder;
 mod format;
 mod index;
+mod inventory;
+pub mod io;
+mod layers;
+mod limits;
+mod listing;
+mod maintenance;
 mod memory;
 mod pack;
+mod provenance;
 mod quarantine;
 mod record;
 mod resident;
+mod rewrite;
 mod segment;
 mod snapshot;
+mod source;
+mod usage;
+mod uses;
+mod verify;
 mod writer;
 
-pub use folder::FolderStore;
+pub use folder::{FolderStore, Options};
 pub(crate) use format::FORMAT_VERSION;
+pub use inventory::{Listed, Removal};
+pub use layers::{Layer, Layers};
+pub use limits::{Limits, LimitsError, MAX_BYTES_VARIABLE, MAX_ENTRIES_VARIABLE};
+pub use maintenance::{Merge, Merged, Pruned};
 pub use memory::MemoryStore;
+pub use provenance::Provenance;
+pub use quarantine::Quarantined;
+pub use usage::Usage;
+pub use verify::{Verified, VerifyProgress};
 
 use crate::artifact::ImageRef;
 use crate::key::FormKey;
@@ -35,6 +56,8 @@ pub struct Record<'a> {
     pub metadata: &'a ArchivedMetadata,
     /// The image, which the loader copies and checks.
     pub image: ImageRef<'a>,
+    /// Who vouched for it.
+    pub provenance: Provenance,
 }
 
 /// What a look-up comes across.
@@ -56,6 +79,8 @@ pub struct NewRecord<'a> {
     pub metadata: &'a Metadata,
     /// The image; its checksum must be the entry's.
     pub image: ImageRef<'a>,
+    /// Who vouches for it: [`Provenance::OWN`] for what was compiled here.
+    pub provenance: Provenance,
 }
 
 /// Which check failed, where.
@@ -99,11 +124,12 @@ pub trait Store: Send + Sync {
     /// A record too large for the format, or a fault of the store's medium; nothing else is lost.
     fn put(&self, record: NewRecord<'_>) -> Result<(), StoreError>;
 
-    /// Forgets all records of `key` that this process would find. Other processes still find those in
-    /// packs.
+    /// Forgets all records of `key` that this process would find. Other processes do so when they have
+    /// seen what the next [`flush`](Self::flush) writes.
     fn remove(&self, key: &FormKey);
 
-    /// Shows `visit` every record once, and any damage, until it breaks.
+    /// Shows `visit` every record once, and any damage, until it breaks. Of records that stand for the
+    /// same compilation (equal form key and object key) the newest is shown.
     fn for_each(&self, visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>);
 
     /// Makes what was put visible to other processes and durable, where the store is either.
@@ -116,8 +142,8 @@ pub trait Store: Send + Sync {
     fn statistics(&self) -> StoreStatistics;
 
     /// Tells the store that a record of `key` failed a check that only its user could make: the image's,
-    /// on the loader's copy. This process then finds none of the records of `key` that it could find
-    /// until now; one that is put after this is found, and found first by later processes.
+    /// on the loader's copy. It is as if the records of `key` that this process finds now were removed,
+    /// with `what` as the reason; one that is put after this is found.
     fn report_damage(&self, key: &FormKey, what: &str) {
         let _ = (key, what);
     }
@@ -132,6 +158,15 @@ pub trait Store: Send + Sync {
     fn refresh(&self) -> Result<bool, StoreError> {
         Ok(false)
     }
+
+    /// Does what is due in the background: adopts what dead processes left, sets damaged packs aside,
+    /// merges and prunes. For a worker, and off the path of any evaluation.
+    ///
+    /// # Errors
+    /// The first fault met; nothing is lost by it.
+    fn maintain(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// What is in a store, as far as this process sees it.
@@ -145,6 +180,10 @@ pub struct StoreStatistics {
     pub packs: u64,
     /// Packs or records found damaged.
     pub damaged: u64,
+    /// File operations that failed, and files that were refused because others could have written them.
+    pub faults: u64,
+    /// Records that were put and will not be kept, because there is no room for them.
+    pub dropped: u64,
 }
 
 /// Why a store could not be opened, written or flushed.
@@ -178,6 +217,17 @@ pub enum StoreError {
         reason: String,
         /// What to do.
         remedy: String,
+    },
+    /// So much waits to be written that no more is taken.
+    #[error(
+        "the record of {key} is not kept: {pending} bytes wait to be written, because the folder cannot \
+         be written or nobody flushes"
+    )]
+    Full {
+        /// Its key.
+        key: FormKey,
+        /// Bytes that wait.
+        pending: u64,
     },
     /// There is no folder to use.
     #[error("no cache folder is known: {reason}; set REKINDLE_DIR to a folder of your own")]

@@ -1,92 +1,164 @@
-//! A pack in this process: mapped once, read-only, and searched as it lies.
+//! A pack in this process: opened once, and searched as it lies.
 
-use super::format::{self, Origin, RECORDS_START, Stamp};
-use super::index::{self, IndexEntry};
-use super::record::{self, Checked};
-use super::{Damage, Found, Record, StoreError, files};
+use super::format::{self, Origin, RECORDS_START, Stamp, Tail};
+use super::index::{self, Bucket, IndexEntry};
+use super::io::{Io, LockKind};
+use super::record::{self, Checked, Content};
+use super::source::Source;
+use super::{Damage, Found, StoreError, files};
 use crate::digest::checksum;
 use crate::key::FormKey;
-use memmap2::Mmap;
 use rkyv::util::AlignedVec;
+use rustc_hash::FxHashSet;
+use std::cell::RefCell;
 use std::fs::File;
-use std::io;
 use std::ops::{ControlFlow, Range};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use zerocopy::FromBytes;
 
-/// A mapped pack.
+/// An open pack.
 pub(super) struct Pack {
+    id: u64,
     path: PathBuf,
-    map: Mmap,
+    source: Source,
+    /// Holds the shared lock by which others see that the file is in use.
+    _file: File,
     records: Range<usize>,
     index: Index,
+    /// The numbers of the packs in whose place this one has come.
+    replaced: Vec<u64>,
+    /// The identities of the records that it says are removed, from whichever pack.
+    removed: Vec<u64>,
+    digest: [u8; 32],
     stamp: Stamp,
     /// Counts up with each pack that this process opens, whatever the packs' own order.
     generation: u64,
+    /// Something in it is damaged, and it has not been set aside yet.
+    is_suspect: AtomicBool,
+    suspicion: Mutex<Option<Damage>>,
 }
 
 enum Index {
-    /// In the file, where its checksum was right.
-    Mapped(Range<usize>),
+    /// In the file, with a checksum for each bucket.
+    Filed {
+        directory: Range<usize>,
+        entries: Range<usize>,
+        buckets: usize,
+    },
     /// Made anew from the records that were found intact.
     Recovered(Vec<IndexEntry>),
 }
 
 /// What a file that is called a pack turns out to be.
 pub(super) enum Opened {
-    /// A pack whose header, footer and index are right.
-    Intact(Pack),
-    /// A file with something wrong, and the pack of those records that come before it, if any do.
-    Damaged(Damage, Option<Pack>),
-    /// Of another version, or not there any more.
-    Ignored,
+    /// A pack. If its footer was damaged, it is suspect and has those records that could be found.
+    Pack(Box<Pack>),
+    /// A file whose header is damaged: it cannot even be said which version it is of.
+    Damaged(Damage),
+    /// Of another version.
+    OtherVersion,
+    /// Not there any more.
+    Gone,
+}
+
+/// The identities of records that are not to be shown any more.
+pub(super) type Removed = FxHashSet<u64>;
+
+/// A record among all of its pack's.
+pub(super) struct Placed<'a> {
+    pub(super) offset: usize,
+    pub(super) checked: Checked<'a>,
 }
 
 impl Pack {
-    /// Opens and maps the file at `path`.
+    /// Opens the pack with number `id` at `path`.
     ///
     /// # Errors
-    /// A file that cannot be opened or mapped.
-    pub(super) fn open(path: &Path, generation: u64) -> Result<Opened, StoreError> {
-        let file = match files::open(path, false) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Opened::Ignored),
-            Err(error) => return Err(files::fault("open", path)(error)),
+    /// A file that cannot be opened or mapped, or that others can write.
+    pub(super) fn open(
+        io: &Arc<dyn Io>,
+        path: &Path,
+        id: u64,
+        generation: u64,
+    ) -> Result<Opened, StoreError> {
+        let Some(file) = files::open(&**io, path, false)? else {
+            return Ok(Opened::Gone);
         };
-        let map = map(&file).map_err(files::fault("map", path))?;
-        let damage = |offset: usize, what: &str| Damage {
-            file: Some(path.to_owned()),
-            offset: offset as u64,
-            what: what.to_owned(),
-        };
-        let stamp = match format::read_file_header(&map) {
+        match io.try_lock(&file, path, LockKind::Shared) {
+            Ok(true) => {}
+            // Somebody is just removing it.
+            Ok(false) => return Ok(Opened::Gone),
+            Err(error) => {
+                tracing::debug!(file = %path.display(), %error, "no locks here");
+            }
+        }
+        let metadata = file.metadata().map_err(files::fault("look at", path))?;
+        if metadata.nlink() == 0 {
+            return Ok(Opened::Gone);
+        }
+        let source = Source::new(io, &file, path).map_err(files::fault("map", path))?;
+        let mut scratch = AlignedVec::new();
+        let header = source.part(0..RECORDS_START.min(source.len()), &mut scratch);
+        let stamp = match header.and_then(format::read_file_header) {
             Ok(Origin::Ours(stamp)) => stamp,
-            Ok(Origin::OtherVersion(_)) => return Ok(Opened::Ignored),
-            Err(what) => return Ok(Opened::Damaged(damage(0, what), None)),
+            Ok(Origin::OtherVersion(_)) => return Ok(Opened::OtherVersion),
+            Err(what) => return Ok(Opened::Damaged(damage(path, 0, what))),
         };
-        let pack = |map, records, index| Pack {
+        let (tail, what) = match format::read_tail(&source) {
+            Ok(tail) => (tail, None),
+            Err(what) => {
+                let all = RECORDS_START..source.len();
+                let nothing = Tail {
+                    records: all,
+                    directory: 0..0,
+                    index: 0..0,
+                    replaced: Vec::new(),
+                    removed: Vec::new(),
+                    digest: [0; 32],
+                };
+                (nothing, Some(what))
+            }
+        };
+        let mut pack = Self {
+            id,
             path: path.to_owned(),
-            map,
-            records,
-            index,
+            source,
+            _file: file,
+            records: tail.records,
+            index: Index::Filed {
+                buckets: tail.directory.len() / size_of::<Bucket>(),
+                directory: tail.directory,
+                entries: tail.index,
+            },
+            replaced: tail.replaced,
+            removed: tail.removed,
+            digest: tail.digest,
             stamp,
             generation,
+            is_suspect: AtomicBool::new(false),
+            suspicion: Mutex::new(None),
         };
-        let what = match format::read_footer(&map) {
-            Ok(place) => {
-                let records = RECORDS_START..place.start;
-                return Ok(Opened::Intact(pack(map, records, Index::Mapped(place))));
-            }
-            Err(what) => what,
-        };
-        let mut entries = Vec::new();
-        let end = walk(&map, |offset, record| {
-            entries.push(IndexEntry::of(record, offset));
-        });
-        index::sort(&mut entries);
-        let recovered =
-            (!entries.is_empty()).then(|| pack(map, RECORDS_START..end, Index::Recovered(entries)));
-        Ok(Opened::Damaged(damage(end, what), recovered))
+        if let Some(what) = what {
+            let mut removed = Vec::new();
+            let (mut entries, end) = pack.walk(&mut |found| {
+                if let Ok(Content::Removal(removal)) = found.content() {
+                    removed.extend(removal.identities());
+                }
+            });
+            pack.removed = removed;
+            index::sort(&mut entries);
+            pack.index = Index::Recovered(entries);
+            pack.records.end = end;
+            pack.suspect(damage(path, end, what));
+        }
+        Ok(Opened::Pack(Box::new(pack)))
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -101,168 +173,409 @@ impl Pack {
         self.generation
     }
 
+    pub(super) fn replaced(&self) -> &[u64] {
+        &self.replaced
+    }
+
+    pub(super) fn removed(&self) -> &[u64] {
+        &self.removed
+    }
+
+    /// The number of its records, removals included.
+    pub(super) fn records(&self) -> u64 {
+        match &self.index {
+            Index::Filed { entries, .. } => (entries.len() / size_of::<IndexEntry>()) as u64,
+            Index::Recovered(entries) => entries.len() as u64,
+        }
+    }
+
+    /// The size of its file.
+    pub(super) fn bytes(&self) -> u64 {
+        self.source.len() as u64
+    }
+
+    /// Remembers that something in it is damaged.
+    pub(super) fn suspect(&self, damage: Damage) {
+        self.suspicion
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(damage);
+        self.is_suspect.store(true, Ordering::Release);
+    }
+
+    /// What is damaged in it, if anything was met.
+    pub(super) fn suspicion(&self) -> Option<Damage> {
+        if !self.is_suspect.load(Ordering::Acquire) {
+            return None;
+        }
+        self.suspicion
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     /// Whether its index had to be made anew.
     pub(super) fn is_recovered(&self) -> bool {
         matches!(self.index, Index::Recovered(_))
     }
 
-    /// The number of its records.
-    pub(super) fn records(&self) -> u64 {
-        self.entries().len() as u64
-    }
-
-    /// The size of its file.
-    pub(super) fn bytes(&self) -> u64 {
-        self.map.len() as u64
-    }
-
-    /// Shows `visit` the records of `key`, newest first, and damage where one of them may have been.
+    /// Shows `visit` the records of `key` that are not `removed`, newest first, and damage where one of
+    /// them may have been.
     pub(super) fn get(
         &self,
         key: &FormKey,
+        removed: &Removed,
         visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        for entry in index::search(self.entries(), key) {
-            self.show(entry, Some(key), visit)?;
+        let prefix = key.0.prefix();
+        let mut scratch = AlignedVec::new();
+        let entries = match self.entries(prefix, &mut scratch) {
+            Ok(entries) => entries,
+            Err((offset, what)) => return self.damaged(offset, what, visit),
+        };
+        for entry in index::search(entries, prefix) {
+            self.show(entry, key, removed, visit)?;
         }
         ControlFlow::Continue(())
     }
 
-    /// Shows `visit` every record, in the order in which they were put.
-    pub(super) fn for_each(
-        &self,
-        visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        let mut entries = self.entries().to_vec();
-        entries.sort_unstable_by_key(IndexEntry::offset);
-        entries
-            .iter()
-            .try_for_each(|entry| self.show(entry, None, visit))
-    }
-
-    /// Gives `keep` a copy of each record whose metadata and image are right, in the order in which they
-    /// were put.
-    ///
-    /// # Errors
-    /// The first of `keep`.
-    pub(super) fn salvage<E>(
-        &self,
-        mut keep: impl FnMut(&FormKey, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut entries = self.entries().to_vec();
-        entries.sort_unstable_by_key(IndexEntry::offset);
-        let mut whole = AlignedVec::<16>::new();
-        for entry in &entries {
-            let Ok(length) = self
-                .read(entry, &mut AlignedVec::new())
-                .map(|found| found.extent.length)
-            else {
-                continue;
-            };
-            let from = self.from(entry).get(..length).unwrap_or_default();
-            whole.clear();
-            whole.extend_from_slice(from);
-            let mut buffer = AlignedVec::new();
-            match record::check(&whole, &mut buffer) {
-                Ok(record) if has_good_image(&record) => keep(&record.key, &whole)?,
-                Ok(_) | Err(_) => {}
+    /// Adds the identities of all readable records of `key` to `into`.
+    pub(super) fn identities(&self, key: &FormKey, into: &mut Vec<u64>) {
+        let prefix = key.0.prefix();
+        let (mut scratch, mut buffer) = (AlignedVec::new(), AlignedVec::new());
+        let entries = self.entries(prefix, &mut scratch).unwrap_or_default();
+        for entry in index::search(entries, prefix) {
+            match self.read(entry.offset(), &mut buffer) {
+                Ok(found) if found.key == *key && !found.is_removal() => into.push(found.identity),
+                _ => {}
             }
         }
-        Ok(())
+    }
+
+    /// Shows `visit` every record that is not `removed`, in the order in which they were put, and damage.
+    pub(super) fn show_all(
+        &self,
+        removed: &Removed,
+        visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let visit = RefCell::new(visit);
+        self.for_each(
+            &mut |damage| visit.borrow_mut()(Found::Damaged(&damage)),
+            &mut |placed| match placed.checked.content() {
+                Ok(Content::Code(_)) if removed.contains(&placed.checked.identity) => {
+                    ControlFlow::Continue(())
+                }
+                Ok(Content::Code(record)) => visit.borrow_mut()(Found::Record(record)),
+                Ok(Content::Removal(_) | Content::Unknown) => ControlFlow::Continue(()),
+                Err(what) => self.damaged(placed.offset, what, &mut **visit.borrow_mut()),
+            },
+        )
+    }
+
+    /// Entries among which are all of `prefix`, else where and what is wrong.
+    fn entries<'a>(
+        &'a self,
+        prefix: u64,
+        scratch: &'a mut AlignedVec,
+    ) -> Result<&'a [IndexEntry], (usize, &'static str)> {
+        match &self.index {
+            Index::Recovered(entries) => Ok(entries),
+            Index::Filed { buckets, .. } => {
+                self.bucket(index::bucket_of(prefix, *buckets), scratch)
+            }
+        }
+    }
+
+    /// The entries of a bucket, whose checksum is right; else where and what is wrong.
+    fn bucket<'a>(
+        &'a self,
+        number: usize,
+        scratch: &'a mut AlignedVec,
+    ) -> Result<&'a [IndexEntry], (usize, &'static str)> {
+        let Index::Filed {
+            directory,
+            entries,
+            buckets,
+        } = &self.index
+        else {
+            return Ok(&[]);
+        };
+        if number >= *buckets {
+            return Ok(&[]);
+        }
+        let start = directory.start + number * size_of::<Bucket>();
+        let at = |what| (start, what);
+        let bytes = self
+            .source
+            .part(start..start + size_of::<Bucket>(), scratch)
+            .map_err(at)?;
+        let bucket =
+            Bucket::read_from_bytes(bytes).map_err(|_| at("the index's directory is cut off"))?;
+        let places = bucket.entries();
+        if places.end > entries.len() / size_of::<IndexEntry>() {
+            return Err(at(
+                "the index's directory tells of a bucket that is not there",
+            ));
+        }
+        let place = entries.start + places.start * size_of::<IndexEntry>()
+            ..entries.start + places.end * size_of::<IndexEntry>();
+        let offset = place.start;
+        let bytes = self.source.part(place, scratch).map_err(at)?;
+        if !bucket.is_intact(bytes) {
+            return Err((offset, "the checksum of a bucket of the index is wrong"));
+        }
+        <[IndexEntry]>::ref_from_bytes(bytes).map_err(|_| at("the index is cut off"))
+    }
+
+    fn damaged(
+        &self,
+        offset: usize,
+        what: &str,
+        visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let damage = damage(&self.path, offset, what);
+        self.suspect(damage.clone());
+        visit(Found::Damaged(&damage))
     }
 
     fn show(
         &self,
         entry: &IndexEntry,
-        wanted: Option<&FormKey>,
+        wanted: &FormKey,
+        removed: &Removed,
         visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
+        self.source.fetch(entry.offset());
         record::with_buffer(|buffer| {
-            let found = self.read(entry, buffer).and_then(|found| match wanted {
-                // Another key that begins alike.
-                Some(key) if *key != found.key => Ok(None),
-                _ => found.record(),
+            let found = self.read(entry.offset(), buffer).and_then(|found| {
+                if found.key.0.prefix() != entry.prefix() {
+                    return Err("the index points to a record of another key");
+                }
+                // Another key that begins alike, or removed.
+                if *wanted != found.key || removed.contains(&found.identity) {
+                    return Ok(Content::Unknown);
+                }
+                found.content()
             });
             match found {
-                Ok(Some(record)) => visit(Found::Record(record)),
-                Ok(None) => ControlFlow::Continue(()),
-                Err(what) => visit(Found::Damaged(&Damage {
-                    file: Some(self.path.clone()),
-                    offset: entry.offset() as u64,
-                    what: what.to_owned(),
-                })),
+                Ok(Content::Code(record)) => visit(Found::Record(record)),
+                Ok(Content::Removal(_) | Content::Unknown) => ControlFlow::Continue(()),
+                Err(what) => self.damaged(entry.offset(), what, visit),
             }
         })
     }
 
-    fn read<'a>(
+    /// Copies header and metadata of the record at `offset` into `buffer`, and checks the copy.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(super) fn read<'a>(
         &'a self,
-        entry: &IndexEntry,
+        offset: usize,
         buffer: &'a mut AlignedVec,
     ) -> Result<Checked<'a>, &'static str> {
-        let found = record::check(self.from(entry), buffer)?;
-        if found.key.0.prefix() == entry.prefix() {
-            Ok(found)
-        } else {
-            Err("the index points to a record of another key")
-        }
-    }
-
-    /// The records from the one of `entry` on; empty if there is none.
-    fn from(&self, entry: &IndexEntry) -> &[u8] {
-        self.map
-            .get(entry.offset().max(self.records.start)..self.records.end)
-            .unwrap_or_default()
-    }
-
-    fn entries(&self) -> &[IndexEntry] {
-        match &self.index {
-            Index::Recovered(entries) => entries,
-            Index::Mapped(place) => {
-                let bytes = self.map.get(place.clone()).unwrap_or_default();
-                <[IndexEntry]>::ref_from_bytes(bytes).unwrap_or_default()
+        let outside = "the index points outside of the records";
+        let range = offset.max(self.records.start)..self.records.end;
+        match &self.source {
+            Source::Mapped(map) => {
+                let stored = map.get(range).filter(|rest| !rest.is_empty());
+                record::check(stored.ok_or(outside)?, buffer)
+            }
+            Source::Read(reader) => {
+                if range.start >= range.end {
+                    return Err(outside);
+                }
+                let rest = range.len();
+                buffer.clear();
+                reader.read(range.start..range.start + rest.min(record::HEADER), buffer)?;
+                let claimed = record::extent_claimed(buffer)?;
+                if claimed.length > rest {
+                    return Err("the image is cut off");
+                }
+                let read = range.start + buffer.len()..range.start + claimed.length;
+                reader.read(read, buffer)?;
+                let copy: &'a [u8] = buffer;
+                let head = copy.get(..claimed.metadata.end);
+                record::check_copy(
+                    head.ok_or("the metadata is cut off")?,
+                    copy.get(claimed.image),
+                )
             }
         }
     }
-}
 
-/// Goes through the records of a file from the first, shows `each` with its offset, and gives the
-/// offset at which there is no more, or none that is intact.
-///
-/// It does not look for records behind a broken one: something that only looks like a record may lie
-/// inside an image.
-pub(super) fn walk(file: &[u8], mut each: impl FnMut(usize, &Checked<'_>)) -> usize {
-    let mut offset = RECORDS_START.min(file.len());
-    record::with_buffer(|buffer| {
-        while let Some(rest) = file.get(offset..).filter(|rest| !rest.is_empty()) {
-            let Ok(found) = record::check(rest, buffer) else {
+    /// Copies the record at `offset` whole into `into`, and checks the copy, its image included.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(super) fn copy<'a>(
+        &self,
+        offset: usize,
+        into: &'a mut AlignedVec,
+    ) -> Result<Checked<'a>, &'static str> {
+        let length = {
+            let mut buffer = AlignedVec::new();
+            self.read(offset, &mut buffer)?.extent.length
+        };
+        into.clear();
+        match &self.source {
+            Source::Mapped(map) => {
+                let bytes = map.get(offset..offset.saturating_add(length));
+                into.extend_from_slice(bytes.ok_or("the record is cut off")?);
+            }
+            Source::Read(reader) => reader.read(offset..offset.saturating_add(length), into)?,
+        }
+        let copy: &'a [u8] = into;
+        let claimed = record::extent_claimed(copy)?;
+        let head = copy.get(..claimed.metadata.end);
+        let checked = record::check_copy(
+            head.ok_or("the metadata is cut off")?,
+            copy.get(claimed.image),
+        )?;
+        if has_good_image(&checked) {
+            Ok(checked)
+        } else {
+            Err("the checksum of the image is wrong")
+        }
+    }
+
+    /// Shows `each` every record that can be found, in the order in which they were put, and `damage`
+    /// what is wrong in between. The images are not looked at.
+    pub(super) fn for_each(
+        &self,
+        damaged: &mut dyn FnMut(Damage) -> ControlFlow<()>,
+        each: &mut dyn FnMut(Placed<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let mut damaged = |offset: usize, what: &str| {
+            let damage = damage(&self.path, offset, what);
+            self.suspect(damage.clone());
+            damaged(damage)
+        };
+        let mut entries = Vec::new();
+        match &self.index {
+            Index::Recovered(recovered) => entries.clone_from(recovered),
+            Index::Filed { buckets, .. } => {
+                let mut scratch = AlignedVec::new();
+                let mut is_whole = true;
+                for number in 0..*buckets {
+                    match self.bucket(number, &mut scratch) {
+                        Ok(bucket) => entries.extend_from_slice(bucket),
+                        Err((offset, what)) => {
+                            is_whole = false;
+                            damaged(offset, what)?;
+                        }
+                    }
+                }
+                if !is_whole {
+                    entries.extend(self.walk(&mut |_| {}).0);
+                }
+            }
+        }
+        entries.sort_unstable_by_key(|entry| (entry.offset(), entry.prefix()));
+        entries.dedup();
+        let mut buffer = AlignedVec::new();
+        for entry in &entries {
+            match self.read(entry.offset(), &mut buffer) {
+                Ok(checked) if checked.key.0.prefix() == entry.prefix() => each(Placed {
+                    offset: entry.offset(),
+                    checked,
+                })?,
+                Ok(_) => damaged(
+                    entry.offset(),
+                    "the index points to a record of another key",
+                )?,
+                Err(what) => damaged(entry.offset(), what)?,
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Shows `each` the first eight bytes of the keys of all records.
+    pub(super) fn prefixes(&self, each: &mut dyn FnMut(u64)) {
+        let mut scratch = AlignedVec::new();
+        match &self.index {
+            Index::Recovered(entries) => entries.iter().for_each(|entry| each(entry.prefix())),
+            Index::Filed { buckets, .. } => {
+                for number in 0..*buckets {
+                    let entries = self.bucket(number, &mut scratch).unwrap_or_default();
+                    entries.iter().for_each(|entry| each(entry.prefix()));
+                }
+            }
+        }
+    }
+
+    /// Reads every byte of the file against the digest that was taken when it was sealed, and says
+    /// whether it is right. `progress` is told of each part that was read, in bytes.
+    pub(super) fn has_right_digest(&self, progress: &mut dyn FnMut(u64)) -> bool {
+        const PART: usize = 1 << 20;
+        let Some(end) = self.source.len().checked_sub(format::FOOTER) else {
+            return false;
+        };
+        let mut scratch = AlignedVec::new();
+        let mut hasher = blake3::Hasher::new();
+        let mut place = 0;
+        while place < end {
+            let next = end.min(place + PART);
+            let Ok(part) = self.source.part(place..next, &mut scratch) else {
+                return false;
+            };
+            hasher.update(part);
+            progress((next - place) as u64);
+            place = next;
+        }
+        !self.is_recovered() && *hasher.finalize().as_bytes() == self.digest
+    }
+
+    /// Goes through the records from the first, and gives their entries and the offset at which there is
+    /// no more, or none that is intact.
+    ///
+    /// It does not look for records behind a broken one: something that only looks like a record may lie
+    /// inside an image.
+    fn walk(&self, each: &mut dyn FnMut(&Checked<'_>)) -> (Vec<IndexEntry>, usize) {
+        let mut entries = Vec::new();
+        let mut offset = self.records.start;
+        let mut buffer = AlignedVec::new();
+        while offset < self.records.end {
+            let Ok(found) = self.read(offset, &mut buffer) else {
                 break;
             };
-            each(offset, &found);
+            entries.push(IndexEntry::new(found.key.0.prefix(), offset as u64));
+            each(&found);
             offset += found.extent.length;
         }
-    });
+        (entries, offset)
+    }
+}
+
+fn damage(path: &Path, offset: usize, what: &str) -> Damage {
+    Damage {
+        file: Some(path.to_owned()),
+        offset: offset as u64,
+        what: what.to_owned(),
+    }
+}
+
+/// Goes through the records of a mapped file from the first, shows `each` with its offset, and gives the
+/// offset at which there is no more, or none that is intact.
+pub(super) fn walk(file: &[u8], mut each: impl FnMut(usize, &Checked<'_>)) -> usize {
+    let mut offset = RECORDS_START.min(file.len());
+    let mut buffer = AlignedVec::new();
+    while let Some(rest) = file.get(offset..).filter(|rest| !rest.is_empty()) {
+        let Ok(found) = record::check(rest, &mut buffer) else {
+            break;
+        };
+        each(offset, &found);
+        offset += found.extent.length;
+    }
     offset
 }
 
 /// Whether the image has the checksum that the metadata tells. Records of another version are taken to
 /// be good: only they know where their checksum is.
 pub(super) fn has_good_image(found: &Checked<'_>) -> bool {
-    match found.record() {
-        Ok(Some(Record { image, .. })) => checksum(image.bytes) == image.checksum,
-        Ok(None) => true,
+    match found.content() {
+        Ok(Content::Code(record)) => checksum(record.image.bytes) == record.image.checksum,
+        Ok(Content::Removal(_) | Content::Unknown) => true,
         Err(_) => false,
     }
-}
-
-/// Maps all of `file`, read-only.
-pub(super) fn map(file: &File) -> io::Result<Mmap> {
-    // SAFETY: The bytes of a mapped file can change while they are borrowed, which Rust forbids and
-    // nothing can rule out. In the store nobody does it: packs are never written, a segment is mapped
-    // only by the holder of its lock, and the folder is closed to other users. Should it happen all the
-    // same, the readers in this crate do not rely on reading the same twice: header, metadata and
-    // footer are copied, and only the copy is checked and used; of index and images a change yields
-    // another value within bounds, which ends as a failed check. A file that its owner truncates while
-    // it is mapped ends this process with SIGBUS, and that is documented.
-    unsafe { Mmap::map(file) }
 }

@@ -1,68 +1,93 @@
-//! Setting damaged packs aside, once, without losing what is intact in them.
+//! Damaged packs that were set aside, and why.
 
-use super::StoreError;
-use super::files::{self, Lock, QUARANTINED, fault};
-use super::index::IndexEntry;
-use super::pack::Pack;
-use super::segment::Segment;
-use std::io;
+use super::files::{self, PACK, QUARANTINE, fault};
+use super::io::Io;
+use super::rewrite::quarantine_folder;
+use super::{Damage, StoreError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// What became of a damaged pack.
-pub(super) struct SetAside {
-    /// What it is called now.
-    pub(super) path: PathBuf,
-    /// The new pack with its intact records, if there are any.
-    pub(super) rescued: Option<PathBuf>,
+/// Ends the name of the file that says why a pack was set aside.
+const REASON: &str = "reason";
+
+/// A damaged pack that was set aside. What was intact in it is in another pack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Quarantined {
+    /// Where it is now.
+    pub file: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// What was found wrong, where.
+    pub reason: String,
 }
 
-/// Writes the intact records of the damaged pack at `path` to a new pack, and renames the damaged one
-/// so that nobody opens it again. `None` if another process is at it or has done it.
-///
-/// The new pack comes first: a process that dies in between leaves duplicates, not a gap. It has the
-/// stamp of the damaged one, because its records are no newer.
+/// Moves the pack with number `id` into quarantine and says where it is; `None` if it was gone.
 ///
 /// # Errors
-/// A file operation; the damaged pack is then still where it was.
+/// A file operation; the pack is then where it was.
 pub(super) fn set_aside(
-    path: &Path,
-    recovered: Option<&Pack>,
-) -> Result<Option<SetAside>, StoreError> {
-    let file = match files::open(path, false) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(fault("open", path)(error)),
-    };
-    match files::lock(&file, path).map_err(fault("lock", path))? {
-        Lock::Ours => {}
-        Lock::Taken | Lock::Gone => return Ok(None),
+    io: &dyn Io,
+    folder: &Path,
+    id: u64,
+    damage: &Damage,
+) -> Result<Option<PathBuf>, StoreError> {
+    let quarantine = quarantine_folder(io, folder)?;
+    let reason = files::path_of(&quarantine, id, REASON);
+    // The reason first: a pack without one cannot come to be.
+    let _ = io.remove(&reason);
+    let text = format!("offset {}: {}\n", damage.offset, damage.what);
+    let file = io.create(&reason).map_err(fault("create", &reason))?;
+    super::io::write_all_at(io, &file, &reason, text.as_bytes(), 0)
+        .map_err(fault("write", &reason))?;
+    let from = files::path_of(folder, id, PACK);
+    let to = files::path_of(&quarantine, id, PACK);
+    match io.rename(&from, &to) {
+        Ok(()) => Ok(Some(to)),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let _ = io.remove(&reason);
+            Ok(None)
+        }
+        Err(error) => Err(fault("rename", &from)(error)),
     }
-    let rescued = match (recovered, path.parent()) {
-        (Some(pack), Some(folder)) => rescue(pack, folder)?,
-        _ => None,
-    };
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(QUARANTINED);
-    let aside = PathBuf::from(name);
-    std::fs::rename(path, &aside).map_err(fault("rename", path))?;
-    Ok(Some(SetAside {
-        path: aside,
-        rescued,
-    }))
 }
 
-fn rescue(pack: &Pack, folder: &Path) -> Result<Option<PathBuf>, StoreError> {
-    let mut segment = Segment::create(folder, pack.stamp())?;
-    let mut entries = Vec::new();
-    let written = pack.salvage(|key, bytes| {
-        let offset = segment.append(bytes)?;
-        entries.push(IndexEntry::new(key.0.prefix(), offset));
-        Ok(())
-    });
-    if written.is_err() || entries.is_empty() {
-        segment.discard();
-        return written.map(|()| None);
+/// The packs in quarantine.
+pub(super) fn list(io: &dyn Io, folder: &Path) -> Result<Vec<Quarantined>, StoreError> {
+    let quarantine = folder.join(QUARANTINE);
+    let paths = match io.list(&quarantine) {
+        Ok(paths) => paths,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(fault("list", &quarantine)(error)),
+    };
+    let mut found = Vec::new();
+    for file in paths {
+        let Some(id) = files::id_of(&file, PACK) else {
+            continue;
+        };
+        let reason = std::fs::read_to_string(files::path_of(&quarantine, id, REASON));
+        found.push(Quarantined {
+            bytes: io.status(&file).map_or(0, |status| status.len()),
+            reason: reason.map_or_else(
+                |error| format!("the reason cannot be read: {error}"),
+                |reason| reason.trim_end().to_owned(),
+            ),
+            file,
+        });
     }
-    segment.seal(entries).map(|sealed| Some(sealed.path))
+    found.sort_by(|a, b| a.file.cmp(&b.file));
+    Ok(found)
+}
+
+/// Removes a pack from quarantine for good.
+pub(super) fn remove(io: &dyn Io, quarantined: &Quarantined) -> Result<(), StoreError> {
+    for path in [&quarantined.file, &quarantined.file.with_extension(REASON)] {
+        match io.remove(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(fault("remove", path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }

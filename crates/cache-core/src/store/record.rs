@@ -5,20 +5,28 @@
 //! | offset | bytes | what |
 //! | --- | --- | --- |
 //! | 0 | 8 | checksum: XXH3 of everything from offset 8 to the end of the metadata |
-//! | 8 | 8 | magic, `RKRECORD` |
+//! | 8 | 4 | magic, `RKRC` |
+//! | 12 | 4 | kind: 1 code, 2 removal |
 //! | 16 | 4 | version of the metadata: [`METADATA_VERSION`] |
 //! | 20 | 4 | M, the length of the metadata |
 //! | 24 | 8 | I, the length of the image |
 //! | 32 | 32 | form key |
-//! | 64 | M | metadata, archived by rkyv |
+//! | 64 | 32 | provenance: see [`Provenance`] |
+//! | 96 | 8 | number that no other record of the same content has, see [`nonce`] |
+//! | 104 | 8 | zero |
+//! | 112 | M | metadata, archived by rkyv |
 //! | | | zeros up to a multiple of 16 |
 //! | | I | image, whose own checksum is in the metadata's entry |
 //! | | | zeros up to a multiple of 16 |
 //!
-//! The checksum stands first so that what it covers is one run of bytes. It leaves out the image: that
-//! is checked by the loader, on the copy that it runs.
+//! The checksum stands first so that what it covers is one run of bytes. The image is covered through
+//! its own checksum, which lies in the metadata: the loader takes it on the copy that it runs. So one
+//! number covers key, provenance, manifest, metadata and image, and serves as the record's identity.
+//!
+//! A removal says which records of its key are not to be found any more, wherever they are. Its metadata
+//! is the number of them in 8 bytes, their checksums, and the reason as UTF-8; it has no image.
 
-use super::{NewRecord, Record, StoreError};
+use super::{NewRecord, Provenance, Record, StoreError};
 use crate::artifact::ImageRef;
 use crate::digest::{Digest, checksum};
 use crate::key::FormKey;
@@ -26,18 +34,24 @@ use crate::metadata::{METADATA_VERSION, Metadata};
 use rkyv::util::AlignedVec;
 use std::cell::RefCell;
 use std::ops::Range;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, LittleEndian, U32, U64, Unaligned};
 
 /// Records and images start at multiples of this.
 const ALIGNMENT: usize = 16;
 
 /// Bytes of a record before its metadata.
-const HEADER: usize = size_of::<Header>();
+pub(super) const HEADER: usize = size_of::<Header>();
 
 /// Bytes at the start of a record that its checksum does not cover: the checksum itself.
 const UNCOVERED: usize = 8;
 
-const MAGIC: [u8; 8] = *b"RKRECORD";
+const MAGIC: [u8; 4] = *b"RKRC";
+
+/// Kinds of record.
+const CODE: u32 = 1;
+const REMOVAL: u32 = 2;
 
 /// A thread keeps the buffers of its look-ups for the next ones, up to this size each.
 const KEPT_BUFFER: usize = 1 << 20;
@@ -46,11 +60,15 @@ const KEPT_BUFFER: usize = 1 << 20;
 #[repr(C)]
 struct Header {
     checksum: U64<LittleEndian>,
-    magic: [u8; 8],
+    magic: [u8; 4],
+    kind: U32<LittleEndian>,
     version: U32<LittleEndian>,
     metadata_length: U32<LittleEndian>,
     image_length: U64<LittleEndian>,
     key: [u8; 32],
+    provenance: [u8; 32],
+    nonce: U64<LittleEndian>,
+    zero: [u8; 8],
 }
 
 /// Where the parts of a record are, from its start.
@@ -95,25 +113,14 @@ pub(super) fn encode(record: &NewRecord<'_>) -> Result<(AlignedVec, Extent), Sto
         .metadata
         .to_bytes()
         .map_err(|error| refused(format!("its metadata cannot be archived: {error}")))?;
-    let metadata_length = u32::try_from(metadata.len())
-        .map_err(|_| refused(format!("{} bytes of metadata", metadata.len())))?;
-    let extent = Extent::new(metadata.len(), record.image.bytes.len())
-        .ok_or_else(|| refused(format!("an image of {} bytes", record.image.bytes.len())))?;
-    let header = Header {
-        checksum: U64::new(0),
-        magic: MAGIC,
-        version: U32::new(METADATA_VERSION),
-        metadata_length: U32::new(metadata_length),
-        image_length: U64::new(record.image.bytes.len() as u64),
-        key: record.key.0.0,
-    };
-    let mut bytes = AlignedVec::with_capacity(extent.length);
-    bytes.extend_from_slice(header.as_bytes());
-    bytes.extend_from_slice(&metadata);
-    let covered = checksum(bytes.get(UNCOVERED..).unwrap_or_default());
-    if let Some(place) = bytes.get_mut(..UNCOVERED) {
-        place.copy_from_slice(&covered.to_le_bytes());
-    }
+    let (mut bytes, extent) = compose(
+        &record.key,
+        CODE,
+        record.provenance,
+        &metadata,
+        record.image.bytes.len(),
+    )
+    .map_err(refused)?;
     bytes.resize(extent.image.start, 0);
     bytes.extend_from_slice(record.image.bytes);
     let copied = checksum(bytes.get(extent.image.clone()).unwrap_or_default());
@@ -128,15 +135,109 @@ pub(super) fn encode(record: &NewRecord<'_>) -> Result<(AlignedVec, Extent), Sto
     Ok((bytes, extent))
 }
 
+/// The bytes of a removal of the records of `key` that have these identities.
+pub(super) fn encode_removal(
+    key: &FormKey,
+    identities: &[u64],
+    reason: &str,
+) -> Result<(AlignedVec, Extent), StoreError> {
+    let mut metadata = Vec::with_capacity(8 + identities.len() * 8 + reason.len());
+    metadata.extend_from_slice(&(identities.len() as u64).to_le_bytes());
+    for identity in identities {
+        metadata.extend_from_slice(&identity.to_le_bytes());
+    }
+    metadata.extend_from_slice(reason.as_bytes());
+    let (mut bytes, extent) = compose(key, REMOVAL, Provenance::OWN, &metadata, 0)
+        .map_err(|reason| StoreError::Record { key: *key, reason })?;
+    bytes.resize(extent.length, 0);
+    Ok((bytes, extent))
+}
+
+/// Header and metadata of a record, with their checksum.
+fn compose(
+    key: &FormKey,
+    kind: u32,
+    provenance: Provenance,
+    metadata: &[u8],
+    image_length: usize,
+) -> Result<(AlignedVec, Extent), String> {
+    let metadata_length = u32::try_from(metadata.len())
+        .map_err(|_| format!("{} bytes of metadata", metadata.len()))?;
+    let extent = Extent::new(metadata.len(), image_length)
+        .ok_or_else(|| format!("an image of {image_length} bytes"))?;
+    let header = Header {
+        checksum: U64::new(0),
+        magic: MAGIC,
+        kind: U32::new(kind),
+        version: U32::new(METADATA_VERSION),
+        metadata_length: U32::new(metadata_length),
+        image_length: U64::new(image_length as u64),
+        key: key.0.0,
+        provenance: provenance.0,
+        nonce: U64::new(nonce()),
+        zero: [0; 8],
+    };
+    let mut bytes = AlignedVec::with_capacity(extent.length);
+    bytes.extend_from_slice(header.as_bytes());
+    bytes.extend_from_slice(metadata);
+    let covered = checksum(bytes.get(UNCOVERED..).unwrap_or_default());
+    if let Some(place) = bytes.get_mut(..UNCOVERED) {
+        place.copy_from_slice(&covered.to_le_bytes());
+    }
+    Ok((bytes, extent))
+}
+
+/// A number for a record that is put, so that a record that is put again after it was removed is another
+/// one, though it says the same.
+fn nonce() -> u64 {
+    static BASE: OnceLock<u64> = OnceLock::new();
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    // Without random numbers no file can be named, so nothing is kept that could be removed.
+    let base = *BASE.get_or_init(|| getrandom::u64().unwrap_or(0));
+    // A forked process has the same base and count.
+    let process = u64::from(std::process::id()) << 32;
+    base.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed)) ^ process
+}
+
+/// The identity of a record in private memory: its checksum.
+pub(super) fn identity(bytes: &[u8]) -> u64 {
+    Header::ref_from_prefix(bytes).map_or(0, |(header, _)| header.checksum.get())
+}
+
 /// A record whose header and metadata were copied, and whose copy has the right checksum.
 pub(super) struct Checked<'a> {
     /// The key that is in the record.
     pub(super) key: FormKey,
     /// Where its parts are.
     pub(super) extent: Extent,
+    /// Its checksum, by which removals name it.
+    pub(super) identity: u64,
+    pub(super) provenance: Provenance,
+    kind: u32,
     version: u32,
     metadata: &'a [u8],
     image: &'a [u8],
+}
+
+/// What a record holds.
+pub(super) enum Content<'a> {
+    Code(Record<'a>),
+    Removal(Removal<'a>),
+    /// Something of another version, which is no damage.
+    Unknown,
+}
+
+/// Which records are not to be found any more.
+pub(super) struct Removal<'a> {
+    identities: &'a [U64<LittleEndian>],
+    /// Why they are not.
+    pub(super) reason: &'a str,
+}
+
+impl<'a> Removal<'a> {
+    pub(super) fn identities(&self) -> impl Iterator<Item = u64> + use<'a> {
+        self.identities.iter().map(|identity| identity.get())
+    }
 }
 
 /// Copies header and metadata of the record at the start of `stored` into `buffer`, and checks the
@@ -148,48 +249,91 @@ pub(super) fn check<'a>(
     stored: &'a [u8],
     buffer: &'a mut AlignedVec,
 ) -> Result<Checked<'a>, &'static str> {
-    let (unchecked, _) = Header::ref_from_prefix(stored).map_err(|_| "the record is cut off")?;
-    if unchecked.magic != MAGIC {
-        return Err("no record starts here");
-    }
-    let claimed = Extent::of(unchecked).ok_or("the lengths of the record are impossible")?;
+    let claimed = extent_claimed(stored)?;
     let head = stored
         .get(..claimed.metadata.end)
         .ok_or("the metadata is cut off")?;
     buffer.clear();
     buffer.extend_from_slice(head);
+    let whole = stored.get(..claimed.length).ok_or("the image is cut off")?;
+    check_copy(buffer, whole.get(claimed.image.clone()))
+}
 
-    // From here on only the copy is read: the file may change underneath.
-    let copy: &[u8] = buffer;
+/// Where the parts of the record at the start of `stored` are, as its header says.
+///
+/// # Errors
+/// What is wrong.
+pub(super) fn extent_claimed(stored: &[u8]) -> Result<Extent, &'static str> {
+    let (unchecked, _) = Header::ref_from_prefix(stored).map_err(|_| "the record is cut off")?;
+    if unchecked.magic != MAGIC {
+        return Err("no record starts here");
+    }
+    Extent::of(unchecked).ok_or("the lengths of the record are impossible")
+}
+
+/// Checks header and metadata, which lie in private memory and are all of `copy`.
+///
+/// # Errors
+/// What is wrong.
+pub(super) fn check_copy<'a>(
+    copy: &'a [u8],
+    image: Option<&'a [u8]>,
+) -> Result<Checked<'a>, &'static str> {
     let (header, _) = Header::ref_from_prefix(copy).map_err(|_| "the record is cut off")?;
     if copy.get(UNCOVERED..).map(checksum) != Some(header.checksum.get()) {
         return Err("the checksum of header and metadata is wrong");
     }
     let extent = Extent::of(header).ok_or("the lengths of the record are impossible")?;
     let changed = "the record changed while it was read";
-    if header.magic != MAGIC || extent.metadata.end != copy.len() {
+    let image = image.ok_or(changed)?;
+    if header.magic != MAGIC
+        || extent.metadata.end != copy.len()
+        || extent.image.len() != image.len()
+    {
         return Err(changed);
     }
-    let whole = stored.get(..extent.length).ok_or("the image is cut off")?;
     Ok(Checked {
         key: FormKey(Digest(header.key)),
+        identity: header.checksum.get(),
+        provenance: Provenance(header.provenance),
+        kind: header.kind.get(),
         version: header.version.get(),
         metadata: copy.get(extent.metadata.clone()).ok_or(changed)?,
-        image: whole.get(extent.image.clone()).ok_or(changed)?,
+        image,
         extent,
     })
 }
 
 impl<'a> Checked<'a> {
-    /// The validated view; `None` if its metadata is of another version, which is no damage.
+    /// The validated view of what it holds.
     ///
     /// # Errors
     /// What is wrong.
-    pub(super) fn record(&self) -> Result<Option<Record<'a>>, &'static str> {
-        if self.version != METADATA_VERSION {
-            return Ok(None);
+    pub(super) fn content(&self) -> Result<Content<'a>, &'static str> {
+        match (self.kind, self.version) {
+            (CODE, METADATA_VERSION) => {
+                view(self.key, self.provenance, self.metadata, self.image).map(Content::Code)
+            }
+            (REMOVAL, METADATA_VERSION) => self.removal().map(Content::Removal),
+            _ => Ok(Content::Unknown),
         }
-        view(self.key, self.metadata, self.image).map(Some)
+    }
+
+    pub(super) fn is_removal(&self) -> bool {
+        self.kind == REMOVAL
+    }
+
+    fn removal(&self) -> Result<Removal<'a>, &'static str> {
+        let malformed = "the removal is malformed";
+        let (count, rest) =
+            U64::<LittleEndian>::ref_from_prefix(self.metadata).map_err(|_| malformed)?;
+        let count = usize::try_from(count.get()).map_err(|_| malformed)?;
+        let (identities, reason) = <[U64<LittleEndian>]>::ref_from_prefix_with_elems(rest, count)
+            .map_err(|_| malformed)?;
+        Ok(Removal {
+            identities,
+            reason: std::str::from_utf8(reason).map_err(|_| malformed)?,
+        })
     }
 }
 
@@ -199,6 +343,7 @@ impl<'a> Checked<'a> {
 /// What is wrong.
 pub(super) fn view<'a>(
     key: FormKey,
+    provenance: Provenance,
     metadata: &'a [u8],
     image: &'a [u8],
 ) -> Result<Record<'a>, &'static str> {
@@ -210,7 +355,24 @@ pub(super) fn view<'a>(
             bytes: image,
             checksum: metadata.entry.image_checksum.to_native(),
         },
+        provenance,
     })
+}
+
+/// What a record holds that this process has made and that nobody else writes.
+pub(super) fn in_memory<'a>(bytes: &'a [u8], extent: &Extent) -> Result<Content<'a>, &'static str> {
+    let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| "the record is cut off")?;
+    let checked = Checked {
+        key: FormKey(Digest(header.key)),
+        identity: header.checksum.get(),
+        provenance: Provenance(header.provenance),
+        kind: header.kind.get(),
+        version: header.version.get(),
+        metadata: bytes.get(extent.metadata.clone()).unwrap_or_default(),
+        image: bytes.get(extent.image.clone()).unwrap_or_default(),
+        extent: extent.clone(),
+    };
+    checked.content()
 }
 
 thread_local! {
@@ -249,6 +411,7 @@ pub(super) mod tests {
                 defines: vec![name.to_owned()],
                 defines_later: Vec::new(),
                 references: Vec::new(),
+                environment: [8; 32],
                 object_digest: [9; 32],
                 compile_ns: 1_400_000,
                 created: 0,
@@ -272,6 +435,7 @@ pub(super) mod tests {
                 bytes: image,
                 checksum: checksum(image),
             },
+            provenance: Provenance::OWN,
         };
         encode(&record).expect("a good record").0
     }
@@ -285,7 +449,11 @@ pub(super) mod tests {
         assert_eq!(checked.key, key("user/one"));
         assert_eq!(checked.extent.length, bytes.len());
         assert_eq!(checked.extent.image.start % ALIGNMENT, 0);
-        let record = checked.record().expect("valid").expect("of our version");
+        assert_eq!(checked.identity, identity(&bytes));
+        let Ok(Content::Code(record)) = checked.content() else {
+            panic!("no code");
+        };
+        assert_eq!(record.provenance, Provenance::OWN);
         assert_eq!(record.metadata.entry.name, "user/one");
         assert_eq!(record.image.bytes, b"code");
         assert_eq!(record.image.checksum, checksum(b"code"));
@@ -307,7 +475,19 @@ pub(super) mod tests {
         let covered = checksum(&bytes[UNCOVERED..metadata_end]);
         bytes[..UNCOVERED].copy_from_slice(&covered.to_le_bytes());
         let checked = check(&bytes, &mut buffer).expect("intact");
-        assert!(checked.record().expect("no damage").is_none());
+        assert!(matches!(checked.content(), Ok(Content::Unknown)));
+    }
+
+    #[test]
+    fn a_removal_names_identities_and_a_reason() {
+        let (bytes, _) = encode_removal(&key("user/one"), &[3, u64::MAX], "altered").expect("fits");
+        let mut buffer = AlignedVec::new();
+        let checked = check(&bytes, &mut buffer).expect("intact");
+        let Ok(Content::Removal(removal)) = checked.content() else {
+            panic!("no removal");
+        };
+        assert_eq!(removal.identities().collect::<Vec<_>>(), [3, u64::MAX]);
+        assert_eq!(removal.reason, "altered");
     }
 
     #[test]
@@ -332,6 +512,7 @@ pub(super) mod tests {
                 bytes: b"c0de",
                 checksum: checksum(b"code"),
             },
+            provenance: Provenance::OWN,
         };
         assert!(matches!(encode(&record), Err(StoreError::Record { .. })));
     }

@@ -1,7 +1,7 @@
 //! Records in this process's memory: all that a memory store has, and what a folder store has not
 //! sealed yet.
 
-use super::record::{self, Extent};
+use super::record::{self, Content, Extent};
 use super::{Damage, Found, NewRecord, StoreError};
 use crate::key::FormKey;
 use rkyv::util::AlignedVec;
@@ -15,6 +15,7 @@ pub(super) struct ResidentRecord {
     key: FormKey,
     bytes: AlignedVec,
     extent: Extent,
+    is_removal: bool,
     /// Set when the record must not be found any more: by removing it, or because a pack has it now.
     gone: AtomicBool,
 }
@@ -28,8 +29,41 @@ impl ResidentRecord {
             key: record.key,
             bytes,
             extent,
+            is_removal: false,
             gone: AtomicBool::new(false),
         })
+    }
+
+    /// A removal of the records of `key` that have these identities.
+    pub(super) fn removal(
+        key: &FormKey,
+        identities: &[u64],
+        reason: &str,
+    ) -> Result<Self, StoreError> {
+        let (bytes, extent) = record::encode_removal(key, identities, reason)?;
+        Ok(Self {
+            key: *key,
+            bytes,
+            extent,
+            is_removal: true,
+            gone: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn identity(&self) -> u64 {
+        record::identity(&self.bytes)
+    }
+
+    /// The identities of what it removes, if it is a removal.
+    pub(super) fn removes(&self) -> Vec<u64> {
+        match record::in_memory(&self.bytes, &self.extent) {
+            Ok(Content::Removal(removal)) => removal.identities().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn is_removal(&self) -> bool {
+        self.is_removal
     }
 
     pub(super) fn key(&self) -> &FormKey {
@@ -45,19 +79,15 @@ impl ResidentRecord {
         self.gone.load(Ordering::Acquire)
     }
 
+    /// Shows it to `visit`, unless it is a removal.
     pub(super) fn show(
         &self,
         visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         // Nobody else writes this memory, so there is nothing to copy first.
-        let part =
-            |range: &std::ops::Range<usize>| self.bytes.get(range.clone()).unwrap_or_default();
-        match record::view(
-            self.key,
-            part(&self.extent.metadata),
-            part(&self.extent.image),
-        ) {
-            Ok(record) => visit(Found::Record(record)),
+        match record::in_memory(&self.bytes, &self.extent) {
+            Ok(Content::Code(record)) => visit(Found::Record(record)),
+            Ok(Content::Removal(_) | Content::Unknown) => ControlFlow::Continue(()),
             Err(what) => visit(Found::Damaged(&Damage {
                 file: None,
                 offset: 0,
@@ -80,7 +110,7 @@ pub(super) struct Residents {
 
 impl Residents {
     pub(super) fn put(&mut self, record: Arc<ResidentRecord>) {
-        self.records += 1;
+        self.records += u64::from(!record.is_removal);
         self.bytes += record.bytes.len() as u64;
         Arc::make_mut(self.by_key.entry(record.key).or_default()).push(record);
     }
@@ -92,16 +122,13 @@ impl Residents {
 
     /// Forgets all records of `key`.
     pub(super) fn remove(&mut self, key: &FormKey) {
-        let Some(versions) = self.by_key.remove(key) else {
-            return;
-        };
-        for record in versions.iter() {
-            self.discount(record);
+        if let Some(versions) = self.get(key) {
+            self.forget(versions.iter());
         }
     }
 
-    /// Forgets those of `records` that are still there, because a pack answers for them now.
-    pub(super) fn hand_over<'a>(
+    /// Forgets those of `records` that are still there.
+    pub(super) fn forget<'a>(
         &mut self,
         records: impl Iterator<Item = &'a Arc<ResidentRecord>> + Clone,
     ) {
@@ -113,13 +140,17 @@ impl Residents {
                 continue;
             };
             // One sweep takes all of a key's; its other records find nothing left to do.
-            if versions.first().is_some_and(|first| first.is_gone()) {
+            if versions.iter().any(|version| version.is_gone()) {
                 Arc::make_mut(versions).retain(|version| !version.is_gone());
             }
             if versions.is_empty() {
                 self.by_key.remove(&record.key);
             }
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
     }
 
     /// Every record, in no order.
@@ -140,7 +171,7 @@ impl Residents {
 
     fn discount(&mut self, record: &ResidentRecord) {
         record.gone.store(true, Ordering::Release);
-        self.records = self.records.saturating_sub(1);
+        self.records = self.records.saturating_sub(u64::from(!record.is_removal));
         self.bytes = self.bytes.saturating_sub(record.bytes.len() as u64);
     }
 }

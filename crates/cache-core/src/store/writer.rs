@@ -1,12 +1,13 @@
 //! How what a process puts gets into its segment.
 
 use super::StoreError;
+use super::files::SEGMENT;
 use super::format::Stamp;
+use super::io::Io;
 use super::resident::ResidentRecord;
 use super::segment::Segment;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// The segment that is being written, if any is.
 #[derive(Default)]
@@ -33,6 +34,7 @@ impl Writer {
     /// Appends `records` to the segment, which is begun if there is none.
     pub(super) fn append(
         &mut self,
+        io: &dyn Io,
         folder: &Path,
         newest: Stamp,
         records: &[Arc<ResidentRecord>],
@@ -40,15 +42,17 @@ impl Writer {
         let segment = match &mut self.segment {
             Some(segment) => segment,
             none => none.insert(Segment::create(
+                io,
                 folder,
-                Stamp::after(newest, SystemTime::now()),
+                SEGMENT,
+                Stamp::after(newest, io.now()),
             )?),
         };
         self.buffer.clear();
         for record in records {
             self.buffer.extend_from_slice(record.bytes());
         }
-        let mut offset = segment.append(&self.buffer)?;
+        let mut offset = segment.append(io, &self.buffer)?;
         for record in records {
             self.written.push((Arc::clone(record), offset));
             offset += record.bytes().len() as u64;

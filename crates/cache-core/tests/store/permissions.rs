@@ -106,11 +106,11 @@ fn readable_store() -> tempfile::TempDir {
 #[test]
 fn a_folder_that_can_only_be_read_is_read() {
     let folder = readable_store();
-    change_mode(&folder.path().join("v1"), 0o555);
+    change_mode(&folder.path().join("v2"), 0o555);
     change_mode(folder.path(), 0o555);
     run_as_user("may only read", folder.path());
     change_mode(folder.path(), 0o755);
-    change_mode(&folder.path().join("v1"), 0o755);
+    change_mode(&folder.path().join("v2"), 0o755);
     assert_eq!(files(folder.path(), "pack").len(), 1);
     assert!(files(folder.path(), "segment").is_empty());
 }
@@ -118,11 +118,11 @@ fn a_folder_that_can_only_be_read_is_read() {
 #[test]
 fn a_folder_that_cannot_be_read_is_an_error() {
     let folder = readable_store();
-    change_mode(&folder.path().join("v1"), 0o000);
+    change_mode(&folder.path().join("v2"), 0o000);
     change_mode(folder.path(), 0o500);
     run_as_user("may not read", folder.path());
     change_mode(folder.path(), 0o700);
-    change_mode(&folder.path().join("v1"), 0o700);
+    change_mode(&folder.path().join("v2"), 0o700);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_folder_that_others_can_write_is_refused_with_the_command_that_mends_it() {
     assert!(matches!(error, StoreError::Untrusted { .. }));
     let remedy = format!("chmod go-w {}", folder.path().display());
     assert!(error.to_string().contains(&remedy), "{error}");
-    assert!(!folder.path().join("v1").exists());
+    assert!(!folder.path().join("v2").exists());
     change_mode(folder.path(), 0o700);
     FolderStore::open(folder.path()).expect("mended");
 }
@@ -197,6 +197,8 @@ fn what_cannot_be_written_is_found_and_written_later() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = FolderStore::open(folder.path()).expect("opens");
     std::fs::remove_dir_all(store.folder()).expect("removed");
+    // Neither can the folder be made again.
+    std::fs::write(store.folder(), b"in the way").expect("written");
     for version in 0..3 {
         let put = Sample::new("a", version, 100_000).put(&store);
         // The third one fills a batch.
@@ -207,11 +209,30 @@ fn what_cannot_be_written_is_found_and_written_later() {
     Sample::new("a", 3, 10)
         .put(&store)
         .expect("no try with every record");
+    std::fs::remove_file(store.folder()).expect("removed");
     std::fs::create_dir(store.folder()).expect("made again");
     store.flush().expect("flushed");
     assert_eq!(Seen::of(&store, "a").versions(), [3, 2, 1, 0]);
     let other = FolderStore::open(folder.path()).expect("opens");
     assert_eq!(Seen::of(&other, "a").versions(), [3, 2, 1, 0]);
+}
+
+#[test]
+fn a_folder_removed_underneath_is_made_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("store");
+    let store = FolderStore::open(&root).expect("opens");
+    Sample::new("before", 1, 10).put(&store).expect("put");
+    store.flush().expect("flushed");
+    std::fs::remove_dir_all(&root).expect("removed");
+    assert!(!store.refresh().expect("nothing new"));
+    assert_eq!(Seen::of(&store, "before").versions(), [1], "still mapped");
+    Sample::new("after", 2, 10).put(&store).expect("put");
+    store.flush().expect("flushed");
+    let other = FolderStore::open(&root).expect("opens");
+    assert_eq!(Seen::of(&other, "after").versions(), [2]);
+    assert!(Seen::of(&other, "before").records.is_empty());
+    store.maintain().expect("maintained");
 }
 
 #[test]

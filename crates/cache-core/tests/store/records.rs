@@ -5,7 +5,7 @@ use rekindle_cache_core::key::{FormKey, ObjectKey};
 use rekindle_cache_core::metadata::{
     ArchivedMetadata, EffectRecord, Entry, Manifest, Metadata, SideTableRecord,
 };
-use rekindle_cache_core::store::{Damage, Found, NewRecord, Store, StoreError};
+use rekindle_cache_core::store::{Damage, Found, NewRecord, Provenance, Store, StoreError};
 use rekindle_cache_core::{Digest, checksum};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -55,6 +55,7 @@ impl Sample {
                     defines: vec![name.to_owned()],
                     defines_later: Vec::new(),
                     references: vec!["user/other".to_owned()],
+                    environment: [8; 32],
                     object_digest: [9; 32],
                     compile_ns: version,
                     created: 0,
@@ -82,6 +83,7 @@ impl Sample {
                 bytes: &self.image,
                 checksum: self.metadata.entry.image_checksum,
             },
+            provenance: Provenance::OWN,
         })
     }
 }
@@ -144,7 +146,7 @@ fn owned(metadata: &ArchivedMetadata) -> Metadata {
 
 /// The files in the folder of the store's version that end in `extension`.
 pub(crate) fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
-    let mut files: Vec<_> = std::fs::read_dir(folder.join("v1"))
+    let mut files: Vec<_> = std::fs::read_dir(folder.join("v2"))
         .expect("a folder")
         .map(|entry| entry.expect("an entry").path())
         .filter(|path| path.extension().is_some_and(|found| found == extension))

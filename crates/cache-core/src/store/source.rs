@@ -1,0 +1,113 @@
+//! Where the bytes of a pack come from: a mapping, or reads of the file.
+//!
+//! On a network file system another machine can replace or shorten a file, and a mapping answers that
+//! with SIGBUS. There each part is read when it is needed, and a read that fails is a miss with a reason.
+
+use super::io::{self, Io};
+use memmap2::Mmap;
+use rkyv::util::AlignedVec;
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub(super) enum Source {
+    Mapped(Mmap),
+    Read(Reader),
+}
+
+pub(super) struct Reader {
+    io: Arc<dyn Io>,
+    file: File,
+    path: PathBuf,
+    length: usize,
+}
+
+impl Source {
+    /// Maps `file`, or prepares to read it if it lies on a network file system.
+    pub(super) fn new(io: &Arc<dyn Io>, file: &File, path: &Path) -> std::io::Result<Self> {
+        if io.is_remote(file, path)? {
+            let file = file.try_clone()?;
+            let length = usize::try_from(file.metadata()?.len())
+                .map_err(|_| std::io::Error::other("the file is larger than memory"))?;
+            return Ok(Self::Read(Reader {
+                io: Arc::clone(io),
+                file,
+                path: path.to_owned(),
+                length,
+            }));
+        }
+        io.map(file, path).map(Self::Mapped)
+    }
+
+    /// The length of the file when it was opened.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Mapped(map) => map.len(),
+            Self::Read(reader) => reader.length,
+        }
+    }
+
+    /// Has the processor fetch the start of the record at `offset`, so that what is read one after the
+    /// other is waited for once: header, metadata and a small image are some ten cache lines.
+    pub(super) fn fetch(&self, offset: usize) {
+        #[cfg(target_arch = "x86_64")]
+        if let Self::Mapped(map) = self {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            const LINE: usize = 64;
+            const LINES: usize = 10;
+            let record = map.get(offset..).unwrap_or_default();
+            for line in record.chunks(LINE).take(LINES) {
+                // SAFETY: Prefetching reads nothing that the program can see and cannot fault, and the
+                // pointer is one of the mapping's.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = offset;
+    }
+
+    /// The bytes at `range`: in place if they are mapped, else read into `scratch`.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(super) fn part<'a>(
+        &'a self,
+        range: Range<usize>,
+        scratch: &'a mut AlignedVec,
+    ) -> Result<&'a [u8], &'static str> {
+        match self {
+            Self::Mapped(map) => map.get(range).ok_or("the file is cut off"),
+            Self::Read(reader) => {
+                scratch.clear();
+                reader.read(range, scratch)?;
+                Ok(scratch)
+            }
+        }
+    }
+}
+
+impl Reader {
+    /// Appends the bytes at `range` to `into`.
+    pub(super) fn read(
+        &self,
+        range: Range<usize>,
+        into: &mut AlignedVec,
+    ) -> Result<(), &'static str> {
+        // Before any memory is taken: the range may come from a damaged file.
+        if range.start > range.end || range.end > self.length {
+            return Err("the file is cut off");
+        }
+        let before = into.len();
+        into.resize(before + range.len(), 0);
+        let place = into.get_mut(before..).unwrap_or_default();
+        match io::read_full_at(&*self.io, &self.file, &self.path, place, range.start as u64) {
+            Ok(read) if read == range.len() => Ok(()),
+            Ok(_) => Err("the file is cut off"),
+            Err(error) => {
+                tracing::debug!(file = %self.path.display(), %error, "a pack cannot be read");
+                Err("the file cannot be read any more")
+            }
+        }
+    }
+}
