@@ -1,6 +1,8 @@
 //! The store against a model, against damage, against other processes and against bad folders.
 
 mod damage;
+mod fault_layer;
+mod faults;
 mod model;
 mod permissions;
 mod processes;
