@@ -106,9 +106,31 @@ fn tag(folder: &Path) {
 }
 
 /// Checks the store's folder and all its parents.
-fn check(folder: &Path) -> Result<(), StoreError> {
+pub(crate) fn check(folder: &Path) -> Result<(), StoreError> {
     check_own(folder)?;
     folder.ancestors().skip(1).try_for_each(check_parent)
+}
+
+/// Everything for which a store in `folder` would be refused, each with its remedy: a store names only
+/// the first that it meets.
+///
+/// # Errors
+/// A folder that is not there or cannot be reached.
+pub fn problems(folder: &Path) -> Result<Vec<StoreError>, StoreError> {
+    let folder = resolve(folder)?;
+    let mut problems = Vec::new();
+    problems.extend(check_own(&folder).err());
+    problems.extend(
+        folder
+            .ancestors()
+            .skip(1)
+            .filter_map(|path| check_parent(path).err()),
+    );
+    let versioned = versioned(&folder);
+    if versioned.symlink_metadata().is_ok() {
+        problems.extend(check_own(&versioned).err());
+    }
+    Ok(problems)
 }
 
 fn check_own(path: &Path) -> Result<(), StoreError> {

@@ -53,6 +53,7 @@
 //! ```
 
 pub mod artifact;
+pub mod bundle;
 pub mod digest;
 pub mod folder;
 pub mod key;

@@ -7,4 +7,5 @@ mod model;
 mod permissions;
 mod processes;
 mod records;
+mod state_machine;
 mod threads;
