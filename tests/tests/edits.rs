@@ -263,3 +263,24 @@ fn a_text_laid_out_anew_finds_its_code_and_tells_its_own_positions() {
     assert_eq!(again.stderr, before.stderr);
     assert_eq!(again.statistics.compiled, 0);
 }
+
+#[test]
+fn misses_explain_themselves_when_asked() {
+    let workplace = Workplace::new();
+    let text = "(defmacro twice [x] `(* 2 ~x))\n(defn f [x] (twice x))\n(println (f 4))\n";
+    let program = workplace.write("program.em", text);
+    workplace.run(&program).succeeded();
+    let quiet = workplace.run_with(&program, &["--explain"]).succeeded();
+    assert_eq!(quiet.stderr, "");
+    std::fs::write(&program, text.replace("* 2", "* 3")).expect("it can be written");
+    let run = workplace.run_with(&program, &["--explain"]).succeeded();
+    assert!(
+        run.stderr
+            .contains("user/twice: miss: its text has changed"),
+        "{}",
+        run.stderr
+    );
+    let reason = "user/f: miss: what user/twice does has changed, from";
+    assert!(run.stderr.contains(reason), "{}", run.stderr);
+    assert_eq!(run.stderr.lines().count(), 2, "{}", run.stderr);
+}

@@ -5,6 +5,7 @@
 //! no defence against someone who writes the bytes on purpose.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// A BLAKE3 digest of 256 bits.
 ///
@@ -25,6 +26,41 @@ impl Digest {
     pub fn prefix(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    /// The first eight hexadecimal digits, by which a reader tells two apart.
+    pub fn short(&self) -> impl fmt::Display {
+        struct Short(u64);
+        impl fmt::Display for Short {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(out, "{:08x}", self.0 >> 32)
+            }
+        }
+        Short(self.prefix())
+    }
+}
+
+/// A text is no digest: it needs 64 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a digest has 64 hexadecimal digits")]
+pub struct NoDigest;
+
+impl FromStr for Digest {
+    type Err = NoDigest;
+
+    fn from_str(text: &str) -> Result<Self, NoDigest> {
+        let digits = text.as_bytes();
+        let mut bytes = [0; 32];
+        if digits.len() != 2 * bytes.len() {
+            return Err(NoDigest);
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            for digit in pair {
+                let value = char::from(*digit).to_digit(16).ok_or(NoDigest)?;
+                *byte = *byte << 4 | u8::try_from(value).map_err(|_| NoDigest)?;
+            }
+        }
+        Ok(Self(bytes))
     }
 }
 
@@ -153,6 +189,22 @@ mod tests {
             };
         }
         builder.finish()
+    }
+
+    #[test]
+    fn digests_are_read_as_they_are_written() {
+        let digest = Digest::of("test", b"one");
+        let text = digest.to_string();
+        assert_eq!(text.parse(), Ok(digest));
+        assert_eq!(digest.short().to_string(), text[..8]);
+        for wrong in [
+            "",
+            &text[1..],
+            &format!("{text}0"),
+            &text.replace(&text[..1], "g"),
+        ] {
+            assert_eq!(wrong.parse::<Digest>(), Err(NoDigest));
+        }
     }
 
     proptest! {

@@ -55,9 +55,10 @@ impl fmt::Display for ObjectKey {
 /// let two = Definition { context: "other", ..one };
 /// assert_ne!(environment.form_key(&one), environment.form_key(&two));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
     digest: Digest,
+    parts: Vec<(&'static str, String, Digest)>,
 }
 
 impl Environment {
@@ -76,6 +77,13 @@ impl Environment {
     /// The digest of all that the environment holds.
     pub fn digest(&self) -> &Digest {
         &self.digest
+    }
+
+    /// What the environment holds, for whoever wants to say how two differ: the sort of each part, such as
+    /// `compiler`, its name among those of its sort, and its digest; sorted.
+    pub fn parts(&self) -> impl Iterator<Item = (&str, &str, Digest)> {
+        let parts = self.parts.iter();
+        parts.map(|(sort, name, digest)| (*sort, name.as_str(), *digest))
     }
 }
 
@@ -133,8 +141,12 @@ impl EnvironmentBuilder {
         for (sort, name, digest) in &self.fields {
             builder.text(sort).text(name).digest(digest);
         }
+        let digest = builder.finish();
+        let target = Digest::of("target", self.target.as_bytes());
+        self.fields.push(("target", self.target, target));
         Environment {
-            digest: builder.finish(),
+            digest,
+            parts: self.fields,
         }
     }
 }

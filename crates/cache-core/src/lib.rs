@@ -56,6 +56,8 @@ pub mod artifact;
 pub mod bundle;
 pub mod digest;
 pub mod folder;
+pub mod fork;
+pub mod journal;
 pub mod key;
 pub mod metadata;
 pub mod store;

@@ -64,6 +64,10 @@ pub struct Entry {
     pub defines_later: Vec<String>,
     /// Names of definitions that the code refers to.
     pub references: Vec<String>,
+    /// The context that the form key holds.
+    pub context: String,
+    /// The [digest](crate::journal::text_digest) of the text that the form key holds.
+    pub text_digest: [u8; 32],
     /// The digest of the [`Environment`](crate::key::Environment) that the form key holds.
     pub environment: [u8; 32],
     /// The digest of the unit.

@@ -2,20 +2,24 @@
 
 use crate::definitions::Definitions;
 use crate::error::HookError;
+use crate::explain::Explainer;
 use crate::host::SymbolTable;
+use crate::kept::Kept;
 use crate::modules::{module_of, modules};
 use crate::outside::Outside;
 use crate::process::{Process, Provider};
+use crate::report::{Event, Listener};
+use crate::settings::{Mode, Settings};
 use crate::statistics::{Counters, Statistics};
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::{Compiler, Jit, Loader};
 use rekindle_cache_core::folder::default_folder;
 use rekindle_cache_core::key::Environment;
-use rekindle_cache_core::store::{FolderStore, MemoryStore, Store, StoreError};
+use rekindle_cache_core::store::{Limits, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// A compiler with what runs its objects.
 ///
@@ -52,23 +56,24 @@ pub unsafe trait Backend {
 }
 
 /// Where a cache keeps its records.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Default)]
 enum Place {
     /// `REKINDLE_DIR`, or the platform's folder for caches.
     #[default]
     Default,
     Folder(PathBuf),
     Memory,
-    Nowhere,
+    Store(Arc<dyn Store>),
 }
 
-/// Describes a cache that is to be opened.
-#[derive(Debug)]
+/// Describes a cache that is to be opened. [`settings`](crate::settings) lists what may be set otherwise.
 pub struct CacheBuilder<B> {
     backend: B,
     symbols: SymbolTable,
     place: Place,
+    settings: Settings,
     inputs: Vec<(String, Digest)>,
+    listener: Option<Box<Listener>>,
 }
 
 impl<B: Backend> CacheBuilder<B> {
@@ -94,10 +99,54 @@ impl<B: Backend> CacheBuilder<B> {
         self
     }
 
-    /// Keeps nothing: every definition is a bypass and runs in the backend's JIT.
+    /// Keeps the records in `store`, such as a stack of layers. It has to bear a fork by itself, and is not
+    /// flushed when the cache is closed read-only.
     #[must_use]
-    pub fn off(mut self) -> Self {
-        self.place = Place::Nowhere;
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.place = Place::Store(store);
+        self
+    }
+
+    /// What the cache may do.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.settings.mode = Some(mode);
+        self
+    }
+
+    /// Keeps nothing: [`Mode::Off`].
+    #[must_use]
+    pub fn off(self) -> Self {
+        self.mode(Mode::Off)
+    }
+
+    /// How large the folder may become.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.settings.limits = Some(limits);
+        self
+    }
+
+    /// Whether each miss is explained in full, as an event of `tracing` with the target
+    /// `rekindle::explain`. That takes a look at every record when the first new definition is met.
+    #[must_use]
+    pub fn explain(mut self, explain: bool) -> Self {
+        self.settings.explain = Some(explain);
+        self
+    }
+
+    /// Has `listener` told of every evaluation, on the thread that evaluates, after the look-up and before
+    /// the factory runs.
+    #[must_use]
+    pub fn listener(mut self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.listener = Some(Box::new(listener));
+        self
+    }
+
+    /// How long closing the cache waits for the disk.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.settings.deadline = Some(deadline);
         self
     }
 
@@ -115,25 +164,28 @@ impl<B: Backend> CacheBuilder<B> {
     /// # Errors
     /// A module that provides symbols and whose build cannot be told, unless the cache is off.
     pub fn open(self) -> Result<Cache<B>, HookError> {
-        let (environment, providers) = match self.place {
+        let mode = self.settings.mode();
+        let (environment, providers) = match mode {
             // Nothing is looked up, so that nothing has to be told apart.
-            Place::Nowhere => (Environment::new("").finish(), BTreeSet::new()),
-            _ => self.environment()?,
+            Mode::Off => (Environment::new("").finish(), BTreeSet::new()),
+            Mode::On | Mode::ReadOnly => self.environment()?,
         };
-        let store: Option<Box<dyn Store>> = match self.place {
-            Place::Nowhere => None,
-            Place::Memory => Some(Box::new(MemoryStore::new())),
-            Place::Default => Some(folder_store(default_folder())),
-            Place::Folder(folder) => Some(folder_store(Ok(folder))),
-        };
+        let settings = &self.settings;
+        let kept = (mode != Mode::Off).then(|| match self.place {
+            Place::Memory => Kept::in_memory(settings),
+            Place::Default => Kept::in_folder(default_folder(), settings),
+            Place::Folder(folder) => Kept::in_folder(Ok(folder), settings),
+            Place::Store(store) => Kept::in_store(store, settings),
+        });
         Ok(Cache {
             backend: self.backend,
             symbols: self.symbols,
             environment,
             providers,
-            store,
+            kept,
+            explainer: settings.explain().then(Explainer::default),
+            listener: self.listener,
             process: Process::default(),
-            warned: AtomicBool::new(false),
         })
     }
 
@@ -167,16 +219,6 @@ impl<B: Backend> CacheBuilder<B> {
     }
 }
 
-fn folder_store(folder: Result<PathBuf, StoreError>) -> Box<dyn Store> {
-    match folder.and_then(|folder| FolderStore::open(&folder)) {
-        Ok(store) => Box::new(store),
-        Err(error) => {
-            tracing::warn!("nothing will be kept after this process: {error}");
-            Box::new(MemoryStore::new())
-        }
-    }
-}
-
 /// A cache opened for one host program: a store, a backend, and the environment that they make with
 /// this process.
 pub struct Cache<B: Backend> {
@@ -186,9 +228,11 @@ pub struct Cache<B: Backend> {
     /// The modules whose identity is part of the environment.
     pub(crate) providers: BTreeSet<Provider>,
     /// `None` if the cache is off.
-    pub(crate) store: Option<Box<dyn Store>>,
+    pub(crate) kept: Option<Kept>,
+    /// There if somebody asked for explanations.
+    pub(crate) explainer: Option<Explainer>,
+    pub(crate) listener: Option<Box<Listener>>,
     pub(crate) process: Process,
-    warned: AtomicBool,
 }
 
 impl<B: Backend> Cache<B> {
@@ -198,6 +242,8 @@ impl<B: Backend> Cache<B> {
             backend,
             symbols: SymbolTable::new(),
             place: Place::default(),
+            settings: Settings::default(),
+            listener: None,
             inputs: Vec::new(),
         }
     }
@@ -217,27 +263,12 @@ impl<B: Backend> Cache<B> {
     /// # Errors
     /// The store's first fault. What was not written stays usable in this process.
     pub fn flush(&self) -> Result<(), StoreError> {
-        self.store.as_ref().map_or(Ok(()), |store| store.flush())
-    }
-
-    /// Tells of the first fault of the store; the others say the same again.
-    pub(crate) fn warn_once(&self, error: &StoreError) {
-        if !self.warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!("what this process compiles may not be kept: {error}");
-        }
+        self.kept.as_ref().map_or(Ok(()), Kept::flush)
     }
 
     /// The environment that every key of this cache holds.
     pub fn environment(&self) -> &Environment {
         &self.environment
-    }
-}
-
-impl<B: Backend> Drop for Cache<B> {
-    fn drop(&mut self) {
-        if let Err(error) = self.flush() {
-            self.warn_once(&error);
-        }
     }
 }
 

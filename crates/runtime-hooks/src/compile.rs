@@ -28,7 +28,7 @@ impl<B: Backend> Session<B> {
         let recorder = Recorder::new(host, &self.definitions, &self.outside);
         let compilation = compile(&recorder).map_err(EvalError::Host)?;
         let mut recorded = recorder.finish();
-        if let (Some(reason), Some(_)) = (recorded.bypass.take(), &self.cache.store) {
+        if let (Some(reason), Some(_)) = (recorded.bypass.take(), &self.cache.kept) {
             *outcome = Outcome::Bypass(reason);
         }
         let fresh = Fresh {
@@ -38,13 +38,13 @@ impl<B: Backend> Session<B> {
             canonical: compilation.unit.canonical(),
             began,
         };
-        if let (Outcome::Miss(reason), Some(store)) = (&*outcome, self.cache.store.as_deref())
+        if let (Outcome::Miss(reason), Some(kept)) = (&*outcome, self.cache.kept.as_ref())
             && let Some(canonical) = &fresh.canonical
             && let Some((loaded, known)) =
-                self.look_up_analysed(store, canonical, &compilation, host)
+                self.look_up_analysed(kept.store(), canonical, &compilation, host)
         {
             *outcome = Outcome::SecondHit(reason.clone());
-            self.keep_known(store, fresh, &compilation, known);
+            self.keep_known(kept, fresh, &compilation, known);
             return Ok(loaded);
         }
         let (unit, compilation) = split(compilation);
@@ -65,11 +65,11 @@ impl<B: Backend> Session<B> {
         };
         match self.run(&compilation, &compiled, host) {
             Ok((loaded, image, libraries)) => {
-                if let Some(store) = self.cache.store.as_deref() {
+                if let Some(kept) = self.cache.kept.as_ref() {
                     let digest = self.cache.backend.compiler().digest(&unit);
                     let object = loaded.names.object;
                     let known = self.known(compiled, image, &libraries, digest, object);
-                    self.keep(store, fresh, &compilation, known);
+                    self.keep(kept, fresh, &compilation, known);
                 }
                 Ok(loaded)
             }

@@ -85,19 +85,20 @@ impl<B: Backend> Session<B> {
     ) -> Result<Evaluated<'_, B>, EvalError<E>> {
         let _stopwatch = Stopwatch::start(&self.counters);
         let key = self.cache.environment.form_key(definition);
-        let mut outcome = match self.cache.store.as_deref() {
+        let mut outcome = match self.cache.kept.as_ref() {
             None => Outcome::Bypass(BypassReason::Off),
-            Some(store) => match self.look_up(store, &key, host) {
+            Some(kept) => match self.look_up_twice(kept.store(), &key, host) {
                 Ok(loaded) => {
                     self.counters.count(&Outcome::Hit);
+                    self.cache.report(definition, &Outcome::Hit);
                     return Ok(self.evaluated(loaded, Outcome::Hit));
                 }
-                Err(refusal) => refusal,
+                Err(refusal) => self.cache.explained(definition, refusal),
             },
         };
         let result = self.compile(definition, key, host, compile, &mut outcome);
-        tracing::debug!(name = definition.name, %outcome);
         self.counters.count(&outcome);
+        self.cache.report(definition, &outcome);
         result.map(|loaded| self.evaluated(loaded, outcome))
     }
 

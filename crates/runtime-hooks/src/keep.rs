@@ -2,14 +2,16 @@
 
 use crate::cache::{Backend, Session};
 use crate::compilation::Compilation;
+use crate::kept::Kept;
 use crate::recorder::Recorded;
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::{
     Compiled, Dependency, DependencyKind, Hasher, Image, SideTable,
 };
+use rekindle_cache_core::journal::text_digest;
 use rekindle_cache_core::key::{Definition, FormKey};
 use rekindle_cache_core::metadata::{DependencyRecord, Entry, Manifest, Metadata, SideTableRecord};
-use rekindle_cache_core::store::{NewRecord, Provenance, Record, Store};
+use rekindle_cache_core::store::{NewRecord, Provenance, Record};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// A definition whose front end has run.
@@ -105,14 +107,14 @@ impl<B: Backend> Session<B> {
     /// Keeps code that was compiled for this definition, to be found by its text and by its analysed form.
     pub(crate) fn keep(
         &self,
-        store: &dyn Store,
+        kept: &Kept,
         fresh: Fresh<'_>,
         compilation: &Compilation<()>,
         known: Known,
     ) {
         let (key, canonical) = (fresh.key, fresh.canonical);
         let name = fresh.definition.name.to_owned();
-        if !self.keep_known(store, fresh, compilation, known) {
+        if !self.keep_known(kept, fresh, compilation, known) {
             return;
         }
         let Some(canonical) = canonical else {
@@ -130,21 +132,18 @@ impl<B: Backend> Session<B> {
                 ..Entry::default()
             },
         };
-        self.put(
-            store,
-            NewRecord {
-                key: self.cache.environment.canonical_key(&canonical),
-                metadata: &metadata,
-                image: pointer.as_ref(),
-                provenance: Provenance::OWN,
-            },
-        );
+        kept.put(NewRecord {
+            key: self.cache.environment.canonical_key(&canonical),
+            metadata: &metadata,
+            image: pointer.as_ref(),
+            provenance: Provenance::OWN,
+        });
     }
 
     /// Keeps code for this definition, to be found by its text; `false` if it must not be kept.
     pub(crate) fn keep_known<U>(
         &self,
-        store: &dyn Store,
+        kept: &Kept,
         fresh: Fresh<'_>,
         compilation: &Compilation<U>,
         known: Known,
@@ -171,6 +170,8 @@ impl<B: Backend> Session<B> {
                 defines: compilation.defines.clone(),
                 defines_later: compilation.defines_later.clone(),
                 references: compilation.references.clone(),
+                context: fresh.definition.context.to_owned(),
+                text_digest: text_digest(fresh.definition.text).0,
                 environment: self.cache.environment.digest().0,
                 unit_digest: known.unit.0,
                 canonical: fresh.canonical.map_or([0; 32], |canonical| canonical.0),
@@ -183,22 +184,16 @@ impl<B: Backend> Session<B> {
                 host_tables: compilation.side_tables.iter().map(table).collect(),
             },
         };
-        self.put(
-            store,
-            NewRecord {
-                key: fresh.key,
-                metadata: &metadata,
-                image: known.image.as_ref(),
-                provenance: known.provenance,
-            },
-        );
-        true
-    }
-
-    fn put(&self, store: &dyn Store, record: NewRecord<'_>) {
-        if let Err(error) = store.put(record) {
-            self.cache.warn_once(&error);
+        kept.put(NewRecord {
+            key: fresh.key,
+            metadata: &metadata,
+            image: known.image.as_ref(),
+            provenance: known.provenance,
+        });
+        if let Some(explainer) = &self.cache.explainer {
+            explainer.note(fresh.definition, &self.cache.environment);
         }
+        true
     }
 }
 

@@ -19,15 +19,20 @@ mod compile;
 mod definitions;
 mod error;
 mod evaluate;
+mod explain;
 mod host;
 mod keep;
+mod kept;
 mod look_up;
 mod modules;
 mod outcome;
 mod outside;
 mod process;
 mod recorder;
+mod report;
+pub mod settings;
 mod statistics;
+mod worker;
 
 #[cfg(feature = "cranelift")]
 pub mod cranelift;
@@ -38,8 +43,9 @@ pub use error::{EvalError, HookError};
 pub use evaluate::{Evaluated, Ran};
 pub use host::{Host, SymbolTable};
 pub use modules::{Module, module_of, modules};
-pub use outcome::{BypassReason, Change, MissReason, Outcome, RejectReason};
+pub use outcome::{BypassReason, Change, Difference, MissReason, Outcome, RejectReason};
 pub use recorder::Recorder;
+pub use report::{Event, Listener};
 pub use statistics::Statistics;
 
 pub use rekindle_cache_core::artifact::SideTable;

@@ -40,8 +40,30 @@ fn gravity(outcome: &Outcome) -> u8 {
 }
 
 impl<B: Backend> Session<B> {
+    /// Finds a record that is right now and loads it, or says why there is none. Before that is the answer,
+    /// records that other processes have published meanwhile are looked for.
+    pub(crate) fn look_up_twice(
+        &self,
+        store: &dyn Store,
+        key: &FormKey,
+        host: &dyn Host,
+    ) -> Result<Loaded<B>, Outcome> {
+        let refusal = match self.look_up(store, key, host) {
+            Ok(loaded) => return Ok(loaded),
+            Err(refusal) => refusal,
+        };
+        match store.refresh() {
+            Ok(true) => self.look_up(store, key, host),
+            Ok(false) => Err(refusal),
+            Err(error) => {
+                tracing::debug!(%error, "the cache cannot be looked at again");
+                Err(refusal)
+            }
+        }
+    }
+
     /// Finds a record that is right now and loads it, or says why there is none.
-    pub(crate) fn look_up(
+    fn look_up(
         &self,
         store: &dyn Store,
         key: &FormKey,

@@ -50,6 +50,9 @@ impl fmt::Display for Outcome {
 pub enum MissReason {
     /// No record has this form key: the definition, its context or the environment is new.
     New,
+    /// No record has this form key, but there is one of the same name. Told only to those who
+    /// [asked](crate::CacheBuilder::explain) for explanations; to others it is [`New`](Self::New).
+    Differs(Box<Difference>),
     /// A record was there, but a dependency is not what it was.
     Stale(Box<Change>),
     /// A record was there that names a sort of dependency this version does not know.
@@ -62,6 +65,7 @@ impl fmt::Display for MissReason {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::New => write!(out, "no record of this text in this environment"),
+            Self::Differs(difference) => difference.fmt(out),
             Self::Stale(change) => change.fmt(out),
             Self::Effect(kind) => {
                 write!(
@@ -137,6 +141,45 @@ impl fmt::Display for RejectReason {
     }
 }
 
+/// What a form key differs in from that of a record of the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Whether the text is another.
+    pub text: bool,
+    /// The context of the record, if it is another.
+    pub context: Option<String>,
+    /// How the environment differs, if it does, part by part in words; empty if what the record's consisted
+    /// of is not known.
+    pub environment: Option<Vec<String>>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        if self.text {
+            write!(out, "its text has changed")?;
+            separator = "; ";
+        }
+        if let Some(context) = &self.context {
+            write!(out, "{separator}its context was {context:?}")?;
+            separator = "; ";
+        }
+        match self.environment.as_deref() {
+            None => {}
+            Some([]) => write!(out, "{separator}it was compiled in another environment")?,
+            Some(parts) => write!(out, "{separator}{}", parts.join("; "))?,
+        }
+        match self {
+            Self {
+                text: false,
+                context: None,
+                environment: None,
+            } => write!(out, "what was kept of this text is gone"),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A dependency that is not what it was when the code was compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -170,20 +213,10 @@ impl fmt::Display for Change {
             DependencyKind::Host => write!(out, "{scope} {name}")?,
             _ => write!(out, "{name}")?,
         }
-        let was = Short(&self.was);
+        let was = self.was.short();
         match &self.is {
-            Some(is) => write!(out, " has changed, from {was} to {}", Short(is)),
+            Some(is) => write!(out, " has changed, from {was} to {}", is.short()),
             None => write!(out, " was {was} and cannot be told now"),
         }
-    }
-}
-
-/// The first eight digits of a digest, which tell two apart to a reader.
-struct Short<'a>(&'a Digest);
-
-impl fmt::Display for Short<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, ..] = self.0.0;
-        write!(out, "{a:02x}{b:02x}{c:02x}{d:02x}")
     }
 }

@@ -50,6 +50,9 @@ struct Options {
     /// Keeps nothing and uses nothing that was kept.
     #[arg(long)]
     no_cache: bool,
+    /// Says on stderr why each definition that was not found was compiled.
+    #[arg(long)]
+    explain: bool,
 }
 
 /// The native stack that a program may use. Only what is touched takes memory.
@@ -79,6 +82,11 @@ fn warn_on_stderr() {
         .with_env_var("REKINDLE_LOG")
         .with_default_directive(tracing_subscriber::filter::LevelFilter::WARN.into())
         .from_env_lossy();
+    // These come only if somebody asked for them.
+    let filter = match "rekindle::explain=info".parse() {
+        Ok(explanations) => filter.add_directive(explanations),
+        Err(_) => filter,
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -100,6 +108,7 @@ fn perform(action: Action) -> ExitCode {
             CachePlace::Default
         },
         main_file,
+        explain: options.explain,
     });
     let vm = match vm {
         Ok(vm) => vm,

@@ -29,7 +29,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::sync::{TryLockError, TryLockError::Poisoned};
 
-/// What was put is written to the segment when it comes to this many bytes.
+/// What was put is written to the segment when it comes to this many bytes, unless the store's owner
+/// says otherwise.
 const BATCH: usize = 256 << 10;
 
 /// A segment of this size is sealed, because until then its records are in memory as well.
@@ -65,6 +66,8 @@ pub struct FolderStore {
     pub(super) io: Arc<dyn Io>,
     pub(super) limits: Limits,
     access: Access,
+    /// How many bytes may wait to be written.
+    batch: usize,
     /// The packs that look-ups see. Is changed while `state` is locked for writing.
     snapshot: ArcSwap<Snapshot>,
     state: RwLock<State>,
@@ -91,6 +94,9 @@ pub struct Options {
     pub io: Arc<dyn Io>,
     /// Nothing is changed in the folder.
     pub read_only: bool,
+    /// How many bytes may wait in memory until [`put`](Store::put) writes them to the segment by itself.
+    /// Whoever calls [`write`](Store::write) in the background wants more than the default.
+    pub batch: usize,
 }
 
 impl Default for Options {
@@ -104,6 +110,7 @@ impl Default for Options {
             }),
             io: Arc::new(Disk),
             read_only: false,
+            batch: BATCH,
         }
     }
 }
@@ -232,10 +239,11 @@ impl FolderStore {
             io: options.io,
             limits: options.limits,
             access,
+            batch: options.batch,
             snapshot: ArcSwap::default(),
             has_residents: AtomicBool::new(false),
             state: RwLock::new(State {
-                batch: BATCH,
+                batch: options.batch,
                 ..State::default()
             }),
             writer: Mutex::default(),
@@ -272,7 +280,7 @@ impl FolderStore {
 
     /// Changes the packs that look-ups see from now on.
     pub(super) fn change_snapshot<R>(&self, change: impl FnOnce(&mut Snapshot) -> R) -> R {
-        let state = self.write();
+        let state = self.state();
         self.change_snapshot_locked(&state, change)
     }
 
@@ -296,7 +304,7 @@ impl FolderStore {
     fn write_pending(&self, writer: &mut Writer) -> Result<(), StoreError> {
         writer.leave_to_parent();
         let mut pending = {
-            let mut state = self.write();
+            let mut state = self.state();
             state.pending_bytes = 0;
             std::mem::take(&mut state.pending)
         };
@@ -313,16 +321,16 @@ impl FolderStore {
             // Somebody has removed the folder, which is theirs to do.
             written = writer.append(&*self.io, &self.folder, newest, &pending);
         }
-        let mut state = self.write();
+        let mut state = self.state();
         match written {
             Ok(()) => {
-                state.batch = BATCH;
+                state.batch = self.batch;
                 Ok(())
             }
             Err(error) => {
                 state.put_back(pending);
                 // Not with the very next record again: the disk is likely still full.
-                state.batch = state.pending_bytes + BATCH;
+                state.batch = state.pending_bytes + self.batch;
                 Err(error)
             }
         }
@@ -352,13 +360,13 @@ impl FolderStore {
         let sealed = match segment.seal(&*self.io, entries, &lists) {
             Ok(sealed) => sealed,
             Err(error) => {
-                self.write()
+                self.state()
                     .put_back(written.into_iter().map(|(record, _)| record).collect());
                 return Err(error);
             }
         };
         if self.show_sealed(&sealed) {
-            self.forget(&mut self.write(), written.iter().map(|(record, _)| record));
+            self.forget(&mut self.state(), written.iter().map(|(record, _)| record));
         }
         // Otherwise the records are found in memory as before.
         sealed.durable
@@ -425,7 +433,7 @@ impl FolderStore {
             return;
         }
         let removal = ResidentRecord::removal(key, &identities, reason).map(Arc::new);
-        let mut state = self.write();
+        let mut state = self.state();
         self.change_snapshot_locked(&state, |snapshot| snapshot.remove(&identities));
         self.forget(&mut state, residents.iter());
         if let Ok(removal) = removal {
@@ -444,7 +452,7 @@ impl FolderStore {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
+    fn state(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -491,7 +499,7 @@ impl Store for FolderStore {
         let key = record.key;
         let record = Arc::new(ResidentRecord::new(&record)?);
         let is_due = {
-            let mut state = self.write();
+            let mut state = self.state();
             if state.pending_bytes >= MAX_PENDING {
                 let pending = state.pending_bytes as u64;
                 self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -553,6 +561,19 @@ impl Store for FolderStore {
             if shown.is_continue() {
                 shown = visit(Found::Damaged(damage));
             }
+        }
+    }
+
+    fn write(&self) -> Result<(), StoreError> {
+        if self.access == Access::ReadOnly {
+            return Ok(());
+        }
+        let mut writer = lock(&self.writer);
+        self.counted(self.write_pending(&mut writer))?;
+        let large = LARGE_SEGMENT.min(self.limits.pack_bytes());
+        match &writer.segment {
+            Some(segment) if segment.length() >= large => self.counted(self.seal(&mut writer)),
+            _ => Ok(()),
         }
     }
 

@@ -230,6 +230,10 @@ impl Store for Layers {
         Ok(grown)
     }
 
+    fn write(&self) -> Result<(), StoreError> {
+        Self::each(self.writable(), |store| store.write())
+    }
+
     fn maintain(&self) -> Result<(), StoreError> {
         Self::each(self.writable(), |store| store.maintain())
     }

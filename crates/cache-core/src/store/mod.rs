@@ -132,6 +132,15 @@ pub trait Store: Send + Sync {
     /// same compilation (equal form key and object key) the newest is shown.
     fn for_each(&self, visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>);
 
+    /// Brings what was put out of this process's memory, so that it outlives the process however that ends,
+    /// though not the machine. For a worker: a look-up finds it anyway.
+    ///
+    /// # Errors
+    /// The first fault met; what could not be written is kept for the next try.
+    fn write(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Makes what was put visible to other processes and durable, where the store is either.
     ///
     /// # Errors

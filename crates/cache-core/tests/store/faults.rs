@@ -81,6 +81,7 @@ fn prepare(folder: &Path, known: &mut Known) {
         limits: Limits::NONE,
         io: io.clone(),
         read_only: false,
+        ..Options::default()
     };
     let store = FolderStore::open_with(folder, options).expect("opens");
     known.put_and_flush(&store, 0..3);
@@ -176,6 +177,7 @@ fn run_with(folder: &Path, at: u64, fault: Fault, evicts: bool) -> (Known, Arc<F
         limits: Limits::NONE,
         io: io.clone(),
         read_only: false,
+        ..Options::default()
     };
     // A store that cannot even be opened changes nothing.
     if let Ok(store) = FolderStore::open_with(folder, options) {

@@ -215,6 +215,7 @@ fn open(folder: &Path, io: Arc<FaultyIo>) -> FolderStore {
         limits: Limits::NONE,
         io,
         read_only: false,
+        ..Options::default()
     };
     FolderStore::open_with(folder, options).expect("opens")
 }

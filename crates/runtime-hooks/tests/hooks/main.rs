@@ -4,4 +4,6 @@
 
 mod dependencies;
 mod evaluation;
+mod explaining;
+mod modes;
 mod sums;

@@ -39,6 +39,8 @@ pub struct VmOptions {
     pub cache: CachePlace,
     /// The program's file: what it requires is looked for in its folder; in the working folder without.
     pub main_file: Option<PathBuf>,
+    /// Whether the cache explains each miss; what the environment says otherwise.
+    pub explain: bool,
 }
 
 /// Where compiled code is kept.
@@ -101,7 +103,7 @@ impl Vm {
     /// # Errors
     /// A machine that there is no compiler for. A cache that cannot be used is a warning.
     pub fn new(options: &VmOptions) -> Result<Self, Failure> {
-        let cache = open_cache(&options.cache)?;
+        let cache = open_cache(options)?;
         let folder = match &options.main_file {
             Some(file) => file.parent().map(Path::to_owned).unwrap_or_default(),
             None => PathBuf::new(),
@@ -274,16 +276,20 @@ fn read(file: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(file).map_err(|error| Failure::io(&file.to_string_lossy(), error))
 }
 
-fn open_cache(place: &CachePlace) -> Result<Arc<CraneliftCache>, Failure> {
+fn open_cache(options: &VmOptions) -> Result<Arc<CraneliftCache>, Failure> {
     let builder = || {
         let backend = Cranelift::new().map_err(|error| Failure::Backend(error.to_string()))?;
         let mut symbols = SymbolTable::new();
         for (name, address) in crate::runtime::RUNTIME {
             symbols.insert(name, *address as u64);
         }
-        Ok(CraneliftCache::builder(backend).symbols(symbols))
+        let builder = CraneliftCache::builder(backend).symbols(symbols);
+        Ok(match options.explain {
+            true => builder.explain(true),
+            false => builder,
+        })
     };
-    let described = match place {
+    let described = match &options.cache {
         CachePlace::Default => builder()?,
         CachePlace::Folder(folder) => builder()?.folder(folder),
         CachePlace::Memory => builder()?.in_memory(),

@@ -1,0 +1,164 @@
+//! Where a cache keeps its records, in this process: the store, and the worker that writes it.
+//!
+//! A forked child has neither its parent's worker nor a right to its parent's locks, so it opens the
+//! store anew when it first asks for it. What the parent had not flushed by then is the parent's.
+
+use crate::report::JournalQueue;
+use crate::settings::{Mode, Settings};
+use crate::worker::{QUEUE_BYTES, Worker};
+use rekindle_cache_core::Digest;
+use rekindle_cache_core::fork::PerProcess;
+use rekindle_cache_core::journal::{EnvironmentPart, Miss};
+use rekindle_cache_core::key::Environment;
+use rekindle_cache_core::store::{
+    FolderStore, Limits, MemoryStore, NewRecord, Options, Store, StoreError,
+};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// A store that is opened anew in forked processes.
+pub(crate) struct Kept {
+    opened: PerProcess<Opened>,
+    warned: AtomicBool,
+    deadline: Duration,
+    /// What is put stays in memory, as the user wished.
+    is_read_only: bool,
+}
+
+struct Opened {
+    store: Arc<dyn Store>,
+    /// There where the store has a folder that may be written.
+    journal: Option<Arc<JournalQueue>>,
+    worker: Worker,
+}
+
+impl Kept {
+    /// In a folder. One that cannot be used is told of, and memory taken in its place.
+    pub(crate) fn in_folder(folder: Result<PathBuf, StoreError>, settings: &Settings) -> Self {
+        let (mode, limits) = (settings.mode(), settings.limits());
+        let folder = folder.map_err(|error| error.to_string());
+        let open = move || match &folder {
+            Ok(folder) => open_folder(folder, mode, limits).unwrap_or_else(|error| {
+                tracing::warn!("nothing will be kept after this process: {error}");
+                in_memory()
+            }),
+            Err(error) => {
+                tracing::warn!("nothing will be kept after this process: {error}");
+                in_memory()
+            }
+        };
+        Self::new(open, settings)
+    }
+
+    /// In memory. A forked child starts with nothing.
+    pub(crate) fn in_memory(settings: &Settings) -> Self {
+        Self::new(in_memory, settings)
+    }
+
+    /// In a store that the host made, which has to bear a fork by itself.
+    pub(crate) fn in_store(store: Arc<dyn Store>, settings: &Settings) -> Self {
+        Self::new(move || (Arc::clone(&store), None), settings)
+    }
+
+    fn new(open: impl Fn() -> Place + Send + Sync + 'static, settings: &Settings) -> Self {
+        let opened = PerProcess::new(move || {
+            let (store, folder) = open();
+            let journal = folder.map(|folder| Arc::new(JournalQueue::new(&folder)));
+            Opened {
+                worker: Worker::new(Arc::clone(&store), journal.clone()),
+                journal,
+                store,
+            }
+        });
+        Self {
+            opened,
+            warned: AtomicBool::new(false),
+            deadline: settings.deadline(),
+            is_read_only: settings.mode() == Mode::ReadOnly,
+        }
+    }
+
+    /// The store.
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.opened.get().store
+    }
+
+    /// Keeps a record; the worker writes it.
+    pub(crate) fn put(&self, record: NewRecord<'_>) {
+        let opened = self.opened.get();
+        match opened.store.put(record) {
+            Ok(()) if self.is_read_only => {}
+            Ok(()) => opened.worker.note_put(),
+            Err(error) => self.warn_once(&error),
+        }
+    }
+
+    /// Notes a miss in the journal.
+    pub(crate) fn note_miss(&self, environment: &Environment, miss: impl FnOnce() -> Miss) {
+        if let Some(journal) = &self.opened.get().journal {
+            journal.note(environment, miss);
+        }
+    }
+
+    /// The parts of an environment that an earlier process described.
+    pub(crate) fn parts_of(&self, environment: &Digest) -> Vec<EnvironmentPart> {
+        let journal = self.opened.get().journal.as_ref();
+        journal.map_or_else(Vec::new, |journal| journal.parts_of(environment))
+    }
+
+    /// Makes what was put durable and visible to other processes.
+    pub(crate) fn flush(&self) -> Result<(), StoreError> {
+        match self.is_read_only {
+            true => Ok(()),
+            false => self.store().flush(),
+        }
+    }
+
+    /// Tells of the first fault; the others say the same again.
+    fn warn_once(&self, error: &StoreError) {
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!("what this process compiles may not be kept: {error}");
+        }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // A child that never asked for the store has nothing in it.
+        let Some(opened) = self.opened.get_mut_if_home() else {
+            return;
+        };
+        if self.is_read_only {
+            return;
+        }
+        match opened.worker.stop(self.deadline) {
+            Some(Ok(())) => {}
+            Some(Err(error)) => self.warn_once(&error),
+            None => tracing::warn!(
+                "what was compiled last may not be kept: the disk did not answer for {:?}",
+                self.deadline
+            ),
+        }
+    }
+}
+
+/// A store, and the folder of its files if that may be written.
+type Place = (Arc<dyn Store>, Option<PathBuf>);
+
+fn in_memory() -> Place {
+    (Arc::new(MemoryStore::new()), None)
+}
+
+fn open_folder(folder: &Path, mode: Mode, limits: Limits) -> Result<Place, StoreError> {
+    let options = Options {
+        read_only: mode == Mode::ReadOnly,
+        limits,
+        batch: QUEUE_BYTES,
+        ..Options::default()
+    };
+    let store = FolderStore::open_with(folder, options)?;
+    let folder = (!store.is_read_only()).then(|| store.folder().to_owned());
+    Ok((Arc::new(store), folder))
+}

@@ -1,0 +1,136 @@
+//! How a cache is set up: one list of settings, for the builder and for the environment alike.
+//!
+//! What the builder was told stands. What it was not told, the environment says, and what that does not
+//! say is the default:
+//!
+//! | builder | variable | values | default |
+//! | --- | --- | --- | --- |
+//! | [`mode`](CacheBuilder::mode) | `REKINDLE` | `on`, `read-only`, `off` | `on` |
+//! | [`folder`](CacheBuilder::folder) | `REKINDLE_DIR` | a path | `rekindle` in the user's cache folder |
+//! | [`limits`](CacheBuilder::limits) | `REKINDLE_MAX_BYTES`, `REKINDLE_MAX_ENTRIES` | a number, bytes with `K`, `M` or `G` | 4 GiB, 4,000,000 |
+//! | [`explain`](CacheBuilder::explain) | `REKINDLE_EXPLAIN` | `on`, `off` | `off` |
+//! | [`deadline`](CacheBuilder::deadline) | - | a duration | 10 seconds |
+//!
+//! A variable with another value is told of in a warning and counts as not set. `REKINDLE_LOG` filters what
+//! the commands of this project print; libraries print nothing and speak through `tracing`.
+//!
+//! [`CacheBuilder::mode`]: crate::CacheBuilder::mode
+//! [`CacheBuilder::folder`]: crate::CacheBuilder::folder
+//! [`CacheBuilder::limits`]: crate::CacheBuilder::limits
+//! [`CacheBuilder::explain`]: crate::CacheBuilder::explain
+//! [`CacheBuilder::deadline`]: crate::CacheBuilder::deadline
+
+#[cfg(doc)]
+use crate::CacheBuilder;
+use rekindle_cache_core::store::Limits;
+use std::time::Duration;
+
+/// The variable that says what a cache may do.
+pub const MODE_VARIABLE: &str = "REKINDLE";
+/// The variable that asks for explanations.
+pub const EXPLAIN_VARIABLE: &str = "REKINDLE_EXPLAIN";
+
+/// What a cache may do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Find what was kept, and keep what is compiled.
+    #[default]
+    On,
+    /// Find what was kept, and change nothing in the folder. What is compiled is kept in memory.
+    ReadOnly,
+    /// Keep nothing: every definition is a bypass and runs in the backend's JIT.
+    Off,
+}
+
+/// What a builder was told.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    pub(crate) mode: Option<Mode>,
+    pub(crate) limits: Option<Limits>,
+    pub(crate) explain: Option<bool>,
+    pub(crate) deadline: Option<Duration>,
+}
+
+impl Settings {
+    /// How long closing a cache waits for the disk, if nobody says otherwise.
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    pub(crate) fn mode(&self) -> Mode {
+        let modes = [
+            ("on", Mode::On),
+            ("read-only", Mode::ReadOnly),
+            ("off", Mode::Off),
+        ];
+        self.mode
+            .or_else(|| from_environment(MODE_VARIABLE, &modes))
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits.unwrap_or_else(|| {
+            Limits::from_environment().unwrap_or_else(|error| {
+                tracing::warn!("{error}");
+                Limits::default()
+            })
+        })
+    }
+
+    pub(crate) fn explain(&self) -> bool {
+        self.explain
+            .or_else(|| from_environment(EXPLAIN_VARIABLE, &[("on", true), ("off", false)]))
+            .unwrap_or(false)
+    }
+
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline.unwrap_or(Self::DEADLINE)
+    }
+}
+
+fn from_environment<T: Copy>(variable: &str, values: &[(&str, T)]) -> Option<T> {
+    let text = std::env::var_os(variable).filter(|text| !text.is_empty())?;
+    let value = choose(text.to_str().unwrap_or_default(), values);
+    if value.is_none() {
+        let names: Vec<_> = values.iter().map(|(name, _)| *name).collect();
+        tracing::warn!(
+            "{variable} is {text:?}, which is none of {}: it is not heeded",
+            names.join(", ")
+        );
+    }
+    value
+}
+
+fn choose<T: Copy>(text: &str, values: &[(&str, T)]) -> Option<T> {
+    let (_, value) = values.iter().find(|(name, _)| *name == text)?;
+    Some(*value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_builder_comes_first_and_defaults_last() {
+        let settings = Settings::default();
+        assert_eq!(settings.deadline(), Settings::DEADLINE);
+        let settings = Settings {
+            mode: Some(Mode::ReadOnly),
+            explain: Some(true),
+            limits: Some(Limits::NONE),
+            deadline: Some(Duration::ZERO),
+        };
+        assert_eq!(settings.mode(), Mode::ReadOnly);
+        assert!(settings.explain());
+        assert_eq!(settings.limits(), Limits::NONE);
+        assert_eq!(settings.deadline(), Duration::ZERO);
+    }
+
+    #[test]
+    fn only_the_words_that_are_listed_count() {
+        let values = [("on", true), ("off", false)];
+        assert_eq!(choose("on", &values), Some(true));
+        assert_eq!(choose("off", &values), Some(false));
+        for other in ["", "On", "1", "yes", "on "] {
+            assert_eq!(choose(other, &values), None);
+        }
+    }
+}
