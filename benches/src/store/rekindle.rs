@@ -6,7 +6,9 @@ use anyhow::{Result, ensure};
 use rekindle_cache_core::artifact::ImageRef;
 use rekindle_cache_core::key::FormKey;
 use rekindle_cache_core::metadata::{Entry, Manifest, Metadata};
-use rekindle_cache_core::store::{FolderStore, Found, NewRecord, Store as _};
+use rekindle_cache_core::store::{
+    FolderStore, Found, Limits, Merge, NewRecord, Provenance, Store as _,
+};
 use rekindle_cache_core::{Digest, checksum};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -28,6 +30,8 @@ impl Subject for Rekindle {
         let mut open = OpenStore::new(folder)?;
         records.for_each(|key, payload| open.put(key, payload))?;
         open.store.flush()?;
+        let merged = open.store.merge(Merge::All)?;
+        ensure!(!merged.busy, "nobody else is here, and still it is busy");
         Ok(())
     }
 
@@ -70,6 +74,7 @@ impl Open for OpenStore {
                 bytes: payload,
                 checksum: sum,
             },
+            provenance: Provenance::OWN,
         })?;
         Ok(())
     }
@@ -82,8 +87,16 @@ impl Open for OpenStore {
         Ok(())
     }
 
-    fn prune_half(&mut self, _count: usize) -> Result<bool> {
-        Ok(false)
+    fn prune_half(&mut self, count: usize) -> Result<bool> {
+        // Pruning ends at five eighths of the limit.
+        let limits = Limits {
+            max_entries: count as u64 * 4 / 5,
+            ..Limits::NONE
+        };
+        let pruned = self.store.prune(&limits)?;
+        let half = count as u64 / 2;
+        ensure!(pruned.records.abs_diff(half) < half / 10, "{pruned:?}");
+        Ok(true)
     }
 }
 

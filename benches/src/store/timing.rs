@@ -42,16 +42,19 @@ pub(super) fn once<R>(samples: &mut Vec<f64>, work: impl FnOnce() -> Result<R>) 
 /// Makes the kernel forget the contents of all files in `folder`, which nobody may have open: they are
 /// on disk afterwards and in memory no more. What it knows of names and inodes stays.
 pub(super) fn forget(folder: &Path) -> Result<()> {
+    rustix::fs::syncfs(File::open(folder)?)?;
+    forget_synced(folder)
+}
+
+fn forget_synced(folder: &Path) -> Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let path = entry.path();
         if entry.file_type()?.is_dir() {
-            forget(&path)?;
+            forget_synced(&path)?;
             continue;
         }
-        let file = File::open(&path)?;
-        file.sync_all()?;
-        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)
+        rustix::fs::fadvise(File::open(&path)?, 0, None, rustix::fs::Advice::DontNeed)
             .with_context(|| format!("the kernel keeps {}", path.display()))?;
     }
     Ok(())
