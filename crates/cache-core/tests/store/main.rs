@@ -1,8 +1,11 @@
 //! The store against a model, against damage, against other processes and against bad folders.
 
+mod bad_days;
 mod damage;
 mod fault_layer;
 mod faults;
+mod layers;
+mod maintenance;
 mod model;
 mod permissions;
 mod processes;

@@ -14,7 +14,7 @@ const FOLDER: &str = "REKINDLE_TEST_FOLDER";
 /// Three of these are more than a batch, two are less.
 const LARGE: usize = 100_000;
 
-fn start(role: &str, folder: &Path) -> Child {
+pub(crate) fn start(role: &str, folder: &Path) -> Child {
     Command::new(std::env::current_exe().expect("a path"))
         .args([
             "--exact",
@@ -50,7 +50,7 @@ fn wait_until_ready(child: &mut Child) {
 }
 
 /// Lets the child go on and waits for its end.
-fn finish(mut child: Child) {
+pub(crate) fn finish(mut child: Child) {
     drop(child.stdin.take());
     let output = child.wait_with_output().expect("ends");
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -115,6 +115,8 @@ fn child() {
             assert!(missing.damage.is_empty(), "{missing:?}");
         }
         "forking" => fork(&store),
+        "full disk" => crate::bad_days::fill_the_disk(&store),
+        "no files left" => crate::bad_days::use_up_files(&store),
         other => panic!("no such role: {other}"),
     }
 }

@@ -76,6 +76,14 @@ impl Sample {
     }
 
     pub(crate) fn put(&self, store: &dyn Store) -> Result<(), StoreError> {
+        self.put_from(store, Provenance::OWN)
+    }
+
+    pub(crate) fn put_from(
+        &self,
+        store: &dyn Store,
+        provenance: Provenance,
+    ) -> Result<(), StoreError> {
         store.put(NewRecord {
             key: self.key,
             metadata: &self.metadata,
@@ -83,7 +91,7 @@ impl Sample {
                 bytes: &self.image,
                 checksum: self.metadata.entry.image_checksum,
             },
-            provenance: Provenance::OWN,
+            provenance,
         })
     }
 }

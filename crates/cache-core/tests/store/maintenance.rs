@@ -1,0 +1,542 @@
+//! Merging, pruning, setting aside, and what living processes have of it.
+
+use crate::fault_layer::FaultyIo;
+use crate::records::{Sample, Seen, files, key};
+use rekindle_cache_core::store::{FolderStore, Limits, Merge, Options, Provenance, Store};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+fn open(folder: &Path) -> FolderStore {
+    open_with(folder, Limits::NONE)
+}
+
+fn open_with(folder: &Path, limits: Limits) -> FolderStore {
+    let options = Options {
+        limits,
+        ..Options::default()
+    };
+    FolderStore::open_with(folder, options).expect("opens")
+}
+
+/// The names of all records, in the order in which a store shows them.
+fn names(store: &FolderStore) -> Vec<String> {
+    let all = Seen::all(store).records;
+    all.into_iter()
+        .map(|record| record.metadata.entry.name)
+        .collect()
+}
+
+fn put(store: &FolderStore, name: &str, version: u64, size: usize) {
+    Sample::new(name, version, size).put(store).expect("put");
+}
+
+#[test]
+fn merging_keeps_the_order_in_which_records_are_loaded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path());
+    let expected: Vec<String> = (0..12).map(|n| format!("name {n}")).collect();
+    for (version, name) in (0..).zip(&expected) {
+        put(&store, name, version, 100);
+        store.flush().expect("flushed");
+    }
+    assert_eq!(files(folder.path(), "pack").len(), 12);
+    let merged = store.merge(Merge::All).expect("merged");
+    assert_eq!(
+        (
+            merged.packs_before,
+            merged.packs_after,
+            merged.records,
+            merged.dropped
+        ),
+        (12, 1, 12, 0)
+    );
+    assert_eq!(files(folder.path(), "pack").len(), 1);
+    assert_eq!(names(&store), expected);
+    assert_eq!(names(&open(folder.path())), expected);
+    assert_eq!(store.verify(&mut |_| {}).expect("verified").damage, []);
+}
+
+#[test]
+fn a_few_packs_are_left_alone_and_many_become_few() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path());
+    for version in 0..40 {
+        put(&store, &format!("name {version}"), version, 100);
+        store.flush().expect("flushed");
+        store.maintain().expect("maintained");
+        let packs = files(folder.path(), "pack").len();
+        assert!(packs <= 9, "{packs}");
+    }
+    let store = open(folder.path());
+    for version in 0..40 {
+        let name = format!("name {version}");
+        assert_eq!(Seen::of(&store, &name).versions(), [version]);
+    }
+}
+
+#[test]
+fn many_short_processes_that_never_maintain_do_not_leave_a_pack_each() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for version in 0..70 {
+        put(
+            &open(folder.path()),
+            &format!("name {version}"),
+            version,
+            20,
+        );
+    }
+    assert!(files(folder.path(), "pack").len() <= 33);
+    assert_eq!(names(&open(folder.path())).len(), 70);
+}
+
+#[test]
+fn racing_compilations_of_one_definition_become_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (left, right) = (open(folder.path()), open(folder.path()));
+    for store in [&left, &right] {
+        put(store, "a", 1, 100);
+        store.flush().expect("flushed");
+    }
+    assert_eq!(names(&open(folder.path())), ["a"], "shown once");
+    let merged = left.merge(Merge::All).expect("merged");
+    assert_eq!((merged.records, merged.dropped), (1, 1));
+    assert_eq!(Seen::of(&open(folder.path()), "a").versions(), [1]);
+}
+
+#[test]
+fn of_two_equal_compilations_the_intact_one_stays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path());
+    put(&store, "a", 1, 100);
+    store.flush().expect("flushed");
+    let first = files(folder.path(), "pack");
+    put(&store, "a", 1, 100);
+    store.flush().expect("flushed");
+    drop(store);
+    let image = Sample::new("a", 1, 100).image;
+    let newer = files(folder.path(), "pack");
+    let newer = newer
+        .iter()
+        .find(|path| !first.contains(path))
+        .expect("two");
+    let mut bytes = std::fs::read(newer).expect("read");
+    let place = bytes.windows(100).position(|window| window == image);
+    bytes[place.expect("is there") + 50] ^= 1;
+    std::fs::write(newer, bytes).expect("written");
+    let store = open(folder.path());
+    store.merge(Merge::All).expect("merged");
+    let seen = Seen::of(&open(folder.path()), "a");
+    assert_eq!(seen.versions(), [1]);
+    assert!(seen.records[0].image_is_right);
+    assert_eq!(store.quarantined().expect("listed").len(), 1);
+}
+
+#[test]
+fn a_removal_outlives_a_merge_without_what_it_removes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path());
+    put(&store, "removed", 1, 100_000);
+    put(&store, "large", 2, 100_000);
+    store.flush().expect("flushed");
+    store.remove(&key("removed"));
+    for version in 10..20 {
+        put(&store, &format!("small {version}"), version, 10);
+        store.flush().expect("flushed");
+    }
+    let merged = store.merge(Merge::Due).expect("merged");
+    assert!(merged.packs_before >= 2, "{merged:?}");
+    assert_eq!(
+        files(folder.path(), "pack").len(),
+        2,
+        "the large one is not copied"
+    );
+    let other = open(folder.path());
+    assert!(Seen::of(&other, "removed").records.is_empty());
+    assert_eq!(other.removals().len(), 1);
+    store.merge(Merge::All).expect("merged");
+    let other = open(folder.path());
+    assert!(Seen::of(&other, "removed").records.is_empty());
+    assert_eq!(Seen::of(&other, "large").versions(), [2]);
+    assert!(other.removals().is_empty(), "nothing is left to remove");
+}
+
+#[test]
+fn a_removal_of_a_process_that_died_is_adopted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    put(&open(folder.path()), "removed", 1, 10);
+    let io = Arc::new(FaultyIo::sound(folder.path()));
+    let options = Options {
+        io: io.clone(),
+        ..Options::default()
+    };
+    let store = FolderStore::open_with(folder.path(), options).expect("opens");
+    store.remove(&key("removed"));
+    put(&store, "fills the batch", 2, 300_000);
+    io.stop();
+    drop(store);
+    let store = open(folder.path());
+    assert_eq!(Seen::of(&store, "fills the batch").versions(), [2]);
+    assert!(Seen::of(&store, "removed").records.is_empty());
+}
+
+/// Evicting what a live process had mapped is what wasmtime and tt-metal were told of.
+#[test]
+fn nothing_goes_away_under_a_process_that_has_it_open() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let living = open(folder.path());
+    for version in 0..20 {
+        put(&living, &format!("name {version}"), version, 5000);
+    }
+    living.flush().expect("flushed");
+    let before = living.usage().expect("measured");
+
+    let other = open(folder.path());
+    assert_eq!(other.clear().expect("cleared").records, 20);
+    assert!(Seen::all(&other).records.is_empty());
+    let usage = other.usage().expect("measured");
+    assert_eq!(
+        (usage.packs, usage.retired),
+        (0, before.packs),
+        "still counts"
+    );
+    other.maintain().expect("maintained");
+    assert_eq!(other.usage().expect("measured").retired, before.packs);
+
+    for version in 0..20 {
+        let seen = Seen::of(&living, &format!("name {version}"));
+        assert_eq!(seen.versions(), [version]);
+        assert!(seen.records[0].image_is_right);
+    }
+    assert_eq!(living.verify(&mut |_| {}).expect("verified").damage, []);
+
+    // That was a look at the folder, so the living process has let go of it.
+    assert!(Seen::all(&living).records.is_empty());
+    other.maintain().expect("maintained");
+    assert_eq!(other.usage().expect("measured").retired, 0, "given back");
+}
+
+#[test]
+fn a_miss_after_a_merge_elsewhere_is_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (left, right) = (open(folder.path()), open(folder.path()));
+    for version in 0..3 {
+        put(&left, &format!("name {version}"), version, 10);
+        left.flush().expect("flushed");
+    }
+    right.refresh().expect("refreshed");
+    left.merge(Merge::All).expect("merged");
+    assert_eq!(names(&right).len(), 3, "as it was");
+    put(&left, "new", 3, 10);
+    left.flush().expect("flushed");
+    assert!(Seen::of(&right, "new").records.is_empty());
+    assert!(right.refresh().expect("refreshed"));
+    assert_eq!(Seen::of(&right, "new").versions(), [3]);
+    assert_eq!(names(&right).len(), 4);
+    assert_eq!(
+        right.statistics().packs,
+        2,
+        "what was replaced is let go of"
+    );
+}
+
+#[test]
+fn one_maintains_and_the_other_goes_on_without() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path());
+    put(&store, "a", 1, 10);
+    store.flush().expect("flushed");
+    store.maintain().expect("maintained");
+    let lock = std::fs::File::open(folder.path().join("v2/maintenance.lock")).expect("is there");
+    lock.lock().expect("locked");
+    assert!(store.merge(Merge::All).expect("no fault").busy);
+    assert!(store.prune(&Limits::default()).expect("no fault").busy);
+    assert!(store.clear().expect("no fault").busy);
+    store.maintain().expect("no fault");
+    put(&store, "b", 2, 10);
+    store.flush().expect("sealing needs no lock");
+    assert_eq!(Seen::of(&open(folder.path()), "b").versions(), [2]);
+}
+
+/// Unbounded growth is what jac, with 144 GB, and bootsnap were told of.
+#[test]
+fn a_store_stays_within_its_bounds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let limits = Limits {
+        max_bytes: 2 << 20,
+        max_entries: 10_000,
+    };
+    let store = open_with(folder.path(), limits);
+    for version in 0..200 {
+        put(&store, &format!("name {version}"), 1000 + version, 40_000);
+        if version % 10 == 9 {
+            store.flush().expect("flushed");
+            store.maintain().expect("maintained");
+            let usage = store.usage().expect("measured");
+            assert!(usage.total() <= limits.max_bytes, "{usage:?}");
+        }
+    }
+    let kept = names(&store).len();
+    assert!((20..=45).contains(&kept), "{kept} records of 40 KB in 2 MB");
+    assert_eq!(Seen::of(&store, "name 199").versions(), [1199]);
+    assert_eq!(store.statistics().faults, 0);
+
+    let few = Limits {
+        max_entries: 16,
+        ..Limits::NONE
+    };
+    let pruned = store.prune(&few).expect("pruned");
+    assert_eq!(pruned.kept, 10, "five eighths of sixteen");
+    assert_eq!(pruned.records, kept as u64 - 10);
+    assert_eq!(
+        store.prune(&few).expect("pruned").records,
+        0,
+        "once is enough"
+    );
+}
+
+#[test]
+fn without_a_worker_flushing_keeps_the_bound() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let limits = Limits {
+        max_bytes: 1 << 20,
+        max_entries: u64::MAX,
+    };
+    for version in 0..60 {
+        let store = open_with(folder.path(), limits);
+        put(&store, &format!("name {version}"), version, 100_000);
+        drop(store);
+    }
+    let usage = open_with(folder.path(), limits).usage().expect("measured");
+    assert!(usage.total() <= limits.max_bytes + 101_000, "{usage:?}");
+}
+
+#[test]
+fn what_is_cheap_unused_and_large_goes_first() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let io = Arc::new(FaultyIo::sound(folder.path()));
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
+    let set_clock = |time| *io.clock.lock().expect("sound") = Some(time);
+    set_clock(now - Duration::from_secs(30 * 86_400));
+    let options = Options {
+        limits: Limits::NONE,
+        io: io.clone(),
+        read_only: false,
+    };
+    let store = FolderStore::open_with(folder.path(), options).expect("opens");
+    for (name, compile_ns, size) in [
+        ("cheap", 1_000, 1000),
+        ("large", 100_000, 100_000),
+        ("unused", 100_000, 1000),
+        ("used", 100_000, 1000),
+        ("expensive", 100_000_000, 1000),
+        ("used and cheap", 1_001, 1000),
+    ] {
+        put(&store, name, compile_ns, size);
+    }
+    // An older version of what is expensive is worth half of that.
+    put(&store, "expensive", 100_000_001, 1000);
+    store.flush().expect("flushed");
+    set_clock(now);
+    for name in ["used", "used and cheap"] {
+        store.get(&key(name), &mut |_| std::ops::ControlFlow::Break(()));
+    }
+    store.flush().expect("flushed");
+    let mut left = Vec::new();
+    for stay in (1..7).rev() {
+        let limits = Limits {
+            max_entries: stay * 8 / 5 + u64::from(stay * 8 % 5 > 0),
+            max_bytes: u64::MAX,
+        };
+        store.prune(&limits).expect("pruned");
+        let mut now = names(&store);
+        now.sort();
+        left.push(now);
+    }
+    let gone: Vec<_> = left
+        .windows(2)
+        .flat_map(|pair| {
+            let mut gone = pair[0].clone();
+            for name in &pair[1] {
+                let place = gone.iter().position(|other| other == name);
+                gone.remove(place.expect("nothing comes back"));
+            }
+            gone
+        })
+        .collect();
+    assert_eq!(
+        gone,
+        // What was never used was made in 1970, so being used outweighs being a thousand times as costly.
+        [
+            "cheap",
+            "large",
+            "unused",
+            "used and cheap",
+            "expensive",
+            "expensive"
+        ],
+        "{left:?}"
+    );
+    assert_eq!(left.last().expect("some"), &["used"]);
+}
+
+#[test]
+fn uses_are_listed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path());
+    put(&store, "a", 1, 10);
+    put(&store, "b", 2, 10);
+    store.flush().expect("flushed");
+    for _ in 0..3 {
+        store.get(&key("a"), &mut |_| std::ops::ControlFlow::Break(()));
+    }
+    // Looked at and not taken.
+    store.get(&key("b"), &mut |_| std::ops::ControlFlow::Continue(()));
+    store.flush().expect("flushed");
+    let mut listed = Vec::new();
+    open(folder.path()).inventory(&mut |found| {
+        let name = found.record.metadata.entry.name.as_str().to_owned();
+        listed.push((name, found.hits, found.last_used.is_some()));
+        assert_eq!(found.file, files(folder.path(), "pack")[0]);
+        assert!(found.bytes > 100 && found.offset >= 32 && !found.is_duplicate);
+        std::ops::ControlFlow::Continue(())
+    });
+    assert_eq!(
+        listed,
+        [("a".to_owned(), 3, true), ("b".to_owned(), 0, false)]
+    );
+}
+
+#[test]
+fn records_are_dropped_by_where_they_came_from() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path());
+    let (good, bad) = (
+        Provenance::signed_by([1; 32]),
+        Provenance::signed_by([2; 32]),
+    );
+    for (name, provenance) in [
+        ("own", Provenance::OWN),
+        ("good", good),
+        ("bad", bad),
+        ("unsigned", Provenance::UNSIGNED),
+    ] {
+        let sample = Sample::new(name, 1, 10);
+        sample.put_from(&store, provenance).expect("put");
+    }
+    store.flush().expect("flushed");
+    store.merge(Merge::All).expect("merged");
+    let dropped = store.retain(&mut |record| record.provenance != bad);
+    assert_eq!(dropped.expect("dropped").records, 1);
+    let mut left = Vec::new();
+    open(folder.path()).for_each(&mut |found| {
+        if let rekindle_cache_core::store::Found::Record(record) = found {
+            left.push((
+                record.metadata.entry.name.as_str().to_owned(),
+                record.provenance,
+            ));
+        }
+        std::ops::ControlFlow::Continue(())
+    });
+    assert_eq!(
+        left,
+        [
+            ("own".to_owned(), Provenance::OWN),
+            ("good".to_owned(), good),
+            ("unsigned".to_owned(), Provenance::UNSIGNED)
+        ]
+    );
+}
+
+/// A poisoned cache that recovers without a person is what edutelligence asked for.
+#[test]
+fn damage_met_by_a_look_up_is_set_aside_with_a_reason() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path());
+    for version in 0..5 {
+        put(&store, &format!("name {version}"), version, 100);
+    }
+    store.flush().expect("flushed");
+    drop(store);
+    let [pack]: [PathBuf; 1] = files(folder.path(), "pack").try_into().expect("one");
+    let mut bytes = std::fs::read(&pack).expect("read");
+    // In the metadata of one record.
+    let place = bytes.windows(6).position(|window| window == b"name 2");
+    bytes[place.expect("is there")] ^= 1;
+    std::fs::write(&pack, bytes).expect("written");
+
+    let store = open(folder.path());
+    assert_eq!(store.quarantined().expect("listed"), [], "not met yet");
+    let seen = Seen::of(&store, "name 2");
+    assert!(seen.records.is_empty());
+    assert_eq!(seen.damage.len(), 1);
+    store.maintain().expect("maintained");
+    let [quarantined] = store
+        .quarantined()
+        .expect("listed")
+        .try_into()
+        .expect("one");
+    assert!(
+        quarantined
+            .reason
+            .contains("the checksum of header and metadata is wrong"),
+        "{}",
+        quarantined.reason
+    );
+    for store in [&store, &open(folder.path())] {
+        for version in [0, 1, 3, 4] {
+            let seen = Seen::of(store, &format!("name {version}"));
+            assert_eq!(seen.versions(), [version]);
+        }
+        let seen = Seen::of(store, "name 2");
+        assert!(
+            seen.records.is_empty() && seen.damage.is_empty(),
+            "once: {seen:?}"
+        );
+        assert_eq!(store.verify(&mut |_| {}).expect("verified").damage, []);
+    }
+    store.clear().expect("cleared");
+    assert_eq!(store.quarantined().expect("listed"), []);
+}
+
+#[test]
+fn verifying_finds_what_no_look_up_would() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path());
+    for version in 0..5 {
+        put(&store, &format!("name {version}"), version, 100);
+    }
+    store.flush().expect("flushed");
+    drop(store);
+    let [pack]: [PathBuf; 1] = files(folder.path(), "pack").try_into().expect("one");
+    let good = std::fs::read(&pack).expect("read");
+    let mut progress = 0;
+    let verify = |progress: &mut u64| {
+        let store = open(folder.path());
+        let verified = store.verify(&mut |now| {
+            assert!(now.done >= *progress && now.done <= now.total);
+            *progress = now.done;
+        });
+        verified.expect("verified")
+    };
+    let verified = verify(&mut progress);
+    assert_eq!((verified.packs, verified.records), (1, 5));
+    assert_eq!(
+        (verified.bytes, progress),
+        (good.len() as u64, good.len() as u64)
+    );
+    assert_eq!(verified.damage, []);
+    for place in 0..good.len() {
+        let mut bad = good.clone();
+        bad[place] ^= 0x10;
+        std::fs::write(&pack, bad).expect("written");
+        // Opening sets aside what it cannot read, so look without changing anything.
+        let store = FolderStore::open_read_only(folder.path()).expect("opens");
+        let verified = store.verify(&mut |_| {}).expect("verified");
+        assert!(
+            !verified.damage.is_empty(),
+            "byte {place} of {}",
+            good.len()
+        );
+    }
+}
