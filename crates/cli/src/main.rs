@@ -1,79 +1,89 @@
-//! `rekindle`: looks into a code cache.
+//! `rekindle`: looks into a code cache, checks it, keeps it small, and moves it.
 //!
-//! Nothing here changes a cache: it is opened for reading.
+//! A subcommand is a file of its own: it reads what it tells of into a type that serialises, and prints
+//! that type for people or, with `--json`, for programs. `docs/command.md` has the shapes and the exit
+//! codes.
 
-mod report;
+mod arguments;
+mod bundles;
+mod clear;
+mod disassembly;
+mod doctor;
+mod exit;
+mod generate;
+mod image;
+mod keys;
+mod list;
+mod pack;
+mod place;
+mod print;
+mod progress;
+mod prune;
+mod records;
+mod select;
+mod show;
+mod status;
+mod units;
+mod verify;
+mod why;
 
-use anyhow::Context as _;
-use clap::{Parser, Subcommand};
-use rekindle_cache_core::folder::default_folder;
-use rekindle_cache_core::store::FolderStore;
-use std::io::{self, Write as _};
-use std::path::PathBuf;
+use arguments::{Arguments, Command};
+use clap::Parser as _;
+use exit::{Exit, exit_of, in_words};
+use print::Printer;
 use std::process::ExitCode;
 
-/// Looks into the code cache of JIT runtimes.
-#[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Say where the cache is and how much is in it.
-    Status(Place),
-    /// List the records: start of the key, size of the image, time it took to compile, name.
-    List(Place),
-}
-
-#[derive(Debug, clap::Args)]
-struct Place {
-    /// The cache's folder. Without it, the one that REKINDLE_DIR names, else the user's own.
-    #[arg(long, value_name = "DIR")]
-    dir: Option<PathBuf>,
-}
-
 fn main() -> ExitCode {
-    match run(&Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads, such as `head`, has had enough.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+    let arguments = Arguments::parse();
+    warn_on_stderr();
+    let mut out = Printer::new(arguments.json);
+    let outcome = run(&arguments, &mut out).and_then(|exit| {
+        out.finish()?;
+        Ok(exit)
+    });
+    match outcome {
+        Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("rekindle: {error:#}");
-            ExitCode::FAILURE
+            let exit = exit_of(&error);
+            if exit != Exit::Done {
+                eprintln!("rekindle: {}", in_words(&error));
+            }
+            exit.into()
         }
     }
 }
 
-fn run(command: &Command) -> anyhow::Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    match command {
-        Command::Status(place) => {
-            let (folder, store) = place.open()?;
-            report::status(&mut out, &folder, &store)?;
-        }
-        Command::List(place) => report::list(&mut out, &place.open()?.1)?,
-    }
-    out.flush()?;
-    Ok(())
-}
-
-impl Place {
-    fn open(&self) -> anyhow::Result<(PathBuf, FolderStore)> {
-        let folder = match &self.dir {
-            Some(dir) => dir.clone(),
-            None => default_folder()?,
-        };
-        let store = FolderStore::open_read_only(&folder)
-            .with_context(|| format!("no cache can be read in {}", folder.display()))?;
-        Ok((folder, store))
+fn run(arguments: &Arguments, out: &mut Printer) -> anyhow::Result<Exit> {
+    let place = &arguments.place;
+    match &arguments.command {
+        Command::Status => status::run(place, out),
+        Command::List(options) => list::run(place, options, out),
+        Command::Show(options) => show::run(place, options, out),
+        Command::Why(options) => why::run(place, options, out),
+        Command::Verify(options) => verify::run(place, options, out),
+        Command::Prune(options) => prune::run(place, options, out),
+        Command::Pack => pack::run(place, out),
+        Command::Export(options) => bundles::export(place, options, out),
+        Command::Import(options) => bundles::import(place, options, out),
+        Command::Clear(options) => clear::run(place, options, out),
+        Command::Doctor => doctor::run(place, out),
+        Command::Key(key) => keys::run(place, key, out),
+        Command::Completions { shell } => generate::completions(*shell, out),
+        Command::Man { folder } => generate::manual(folder, out),
     }
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+/// Shows what `REKINDLE_LOG` asks for; without it nothing, as the command says what it finds itself.
+fn warn_on_stderr() {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_env_var("REKINDLE_LOG")
+        .with_default_directive(tracing_subscriber::filter::LevelFilter::OFF.into())
+        .from_env_lossy();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .with_ansi(false)
+        .init();
 }

@@ -1,0 +1,51 @@
+//! `rekindle pack`: merges the packs into few.
+
+use crate::arguments::Place;
+use crate::exit::Exit;
+use crate::print::Printer;
+use crate::units::{count, counted};
+use rekindle_cache_core::store::Merge;
+use serde::Serialize;
+use std::io::{self, Write};
+
+#[derive(Debug, Serialize)]
+struct Packed {
+    packs_before: u64,
+    packs_after: u64,
+    records: u64,
+    /// Records that nobody would find any more.
+    dropped: u64,
+    busy: bool,
+}
+
+pub(crate) fn run(place: &Place, out: &mut Printer) -> anyhow::Result<Exit> {
+    let merged = place.change()?.merge(Merge::All)?;
+    let packed = Packed {
+        packs_before: merged.packs_before,
+        packs_after: merged.packs_after,
+        records: merged.records,
+        dropped: merged.dropped,
+        busy: merged.busy,
+    };
+    out.print(&packed, Packed::print)?;
+    Ok(if packed.busy { Exit::Busy } else { Exit::Done })
+}
+
+impl Packed {
+    fn print(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.busy {
+            return writeln!(
+                out,
+                "another process prunes or merges: nothing was done; try again"
+            );
+        }
+        writeln!(
+            out,
+            "{} merged into {}: {}, {} dropped",
+            counted(self.packs_before, "pack"),
+            count(self.packs_after),
+            counted(self.records, "record"),
+            count(self.dropped),
+        )
+    }
+}
