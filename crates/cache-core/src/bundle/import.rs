@@ -2,9 +2,12 @@
 
 use super::format::Entry;
 use super::{BundleError, BundleStore, Progress};
-use crate::metadata::{Manifest, Metadata};
+use crate::digest::{Digest, DigestBuilder};
+use crate::key::FormKey;
+use crate::metadata::{ArchivedManifest, Metadata};
 use crate::store::{Found, NewRecord, Provenance, Record, Store, StoreError};
 use rkyv::rancor;
+use rustc_hash::FxHashSet;
 use std::ops::ControlFlow;
 
 /// What was imported.
@@ -21,7 +24,8 @@ pub struct Imported {
 impl BundleStore {
     /// Puts all its records into `store`, with their provenance, and flushes it.
     ///
-    /// Every record is read and checked first: of a damaged bundle nothing is taken over.
+    /// Every record is read and checked first: of a damaged bundle nothing is taken over. A compilation
+    /// that the store has already, by this user or under the same key, is not put again.
     ///
     /// # Errors
     /// A damaged bundle, or a store that does not take the records.
@@ -33,9 +37,10 @@ impl BundleStore {
         let entries = in_order(&self.bundle.table);
         let total = 2 * self.bundle.records();
         self.verify(&mut |step| progress(Progress { total, ..step }))?;
+        let present = self.present_in(store);
         let mut imported = Imported::default();
         for (done, entry) in (entries.len() as u64 + 1..).zip(entries) {
-            match self.with_record(entry, |record| put(record, store))? {
+            match self.with_record(entry, |record| put(record, store, &present))? {
                 Some(Ok(true)) => imported.records += 1,
                 Some(Ok(false)) => imported.present += 1,
                 Some(Err(error)) => return Err(error.into()),
@@ -46,6 +51,40 @@ impl BundleStore {
         store.flush()?;
         Ok(imported)
     }
+
+    /// What `store` has under the keys of this bundle, from a source that is as good. The store is gone
+    /// through and not asked key by key: that would count as using the records.
+    fn present_in(&self, store: &dyn Store) -> Present {
+        let mut present = Present::default();
+        store.for_each(&mut |found| {
+            if let Found::Record(record) = found
+                && [Provenance::OWN, self.provenance()].contains(&record.provenance)
+                && !self.bundle.places(&record.key).is_empty()
+            {
+                present.insert((record.key, manifest_digest(&record.metadata.manifest)));
+            }
+            ControlFlow::Continue(())
+        });
+        present
+    }
+}
+
+/// Compilations: keys with digests of manifests.
+type Present = FxHashSet<(FormKey, Digest)>;
+
+/// Equal for the same compilation: what else two records say of it, such as the time it took, may differ.
+fn manifest_digest(manifest: &ArchivedManifest) -> Digest {
+    let mut builder = DigestBuilder::new("rekindle manifest");
+    builder.digest(&manifest.object_key().0);
+    builder.list(manifest.dependencies.len());
+    for dependency in manifest.dependencies.iter() {
+        builder
+            .number(u64::from(dependency.kind))
+            .text(dependency.name.as_str())
+            .text(dependency.scope.as_str())
+            .digest(&dependency.digest());
+    }
+    builder.finish()
 }
 
 /// The entries in the order of the file, except that of the same key the oldest comes first: the newest
@@ -59,28 +98,16 @@ fn in_order(table: &[Entry]) -> Vec<&Entry> {
 }
 
 /// Puts `record`, unless it is there. Says whether it was not.
-fn put(record: &Record<'_>, store: &dyn Store) -> Result<bool, StoreError> {
+fn put(record: &Record<'_>, store: &dyn Store, present: &Present) -> Result<bool, StoreError> {
+    let manifest = &record.metadata.manifest;
+    if present.contains(&(record.key, manifest_digest(manifest))) {
+        return Ok(false);
+    }
     let refused = |error: rancor::Error| StoreError::Record {
         key: record.key,
         reason: format!("its metadata cannot be read: {error}"),
     };
     let metadata: Metadata = rkyv::deserialize(record.metadata).map_err(refused)?;
-    let mut is_there = false;
-    store.get(&record.key, &mut |found| {
-        if let Found::Record(other) = found {
-            let same_source = [Provenance::OWN, record.provenance].contains(&other.provenance);
-            let theirs = rkyv::deserialize::<Manifest, rancor::Error>(&other.metadata.manifest);
-            // The same compilation: what else they say of it, such as the time it took, may differ.
-            is_there = same_source && theirs.is_ok_and(|theirs| theirs == metadata.manifest);
-        }
-        match is_there {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
-    });
-    if is_there {
-        return Ok(false);
-    }
     store.put(NewRecord {
         key: record.key,
         metadata: &metadata,

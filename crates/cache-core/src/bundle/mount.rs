@@ -178,7 +178,7 @@ impl Bundle {
     }
 
     /// The places in the table of the entries of `key`.
-    fn places(&self, key: &FormKey) -> Range<usize> {
+    pub(super) fn places(&self, key: &FormKey) -> Range<usize> {
         let start = self.table.partition_point(|entry| entry.key < key.0.0);
         let rest = self.table.get(start..).unwrap_or_default();
         start..start + rest.partition_point(|entry| entry.key == key.0.0)
