@@ -8,14 +8,14 @@ use rekindle_cache_core::bundle::{
 use rekindle_cache_core::key::FormKey;
 use rekindle_cache_core::metadata::{DependencyRecord, Entry, Manifest, Metadata};
 use rekindle_cache_core::store::{
-    FolderStore, Found, MemoryStore, NewRecord, Provenance, Store, StoreError,
+    FolderStore, Found, Layer, Layers, MemoryStore, NewRecord, Provenance, Store, StoreError,
 };
 use rekindle_cache_core::{Digest, checksum};
 use std::fs::OpenOptions;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use tempfile::TempDir;
 
 fn key(name: &str) -> FormKey {
@@ -162,6 +162,29 @@ fn a_mounted_bundle_shows_what_was_exported() {
         provenance: Provenance::OWN,
     });
     assert!(matches!(refused, Err(StoreError::Io { .. })));
+}
+
+#[test]
+fn a_bundle_is_a_layer_and_its_hits_are_promoted_with_their_provenance() {
+    let sample = Sample::new();
+    let bundle = Arc::new(sample.accept(&sample.export(true)).expect("accepted"));
+    let own = Arc::new(MemoryStore::new());
+    put(&*own, "user/mine", b"mine");
+    let layers = Layers::new(vec![
+        Layer::read_write(own.clone()),
+        Layer::read_only(bundle).promoted(),
+    ]);
+    assert_eq!(images(&layers, "user/mine").len(), 1);
+    assert_eq!(images(&*own, "user/two"), []);
+    let from_bundle = [(vec![0xcc; 77], sample.provenance())];
+    assert_eq!(images(&layers, "user/two"), from_bundle);
+    // One that is used, and not only looked at, ends the look-up.
+    layers.get(&key("user/two"), &mut |_| ControlFlow::Break(()));
+    assert_eq!(
+        images(&*own, "user/two"),
+        from_bundle,
+        "it is in the top layer now"
+    );
 }
 
 #[test]

@@ -63,6 +63,7 @@ pub(crate) fn of(text: &[u8]) -> Vec<Instruction> {
         .options_mut()
         .set_space_after_operand_separator(true);
     formatter.options_mut().set_rip_relative_addresses(false);
+    formatter.options_mut().set_show_branch_size(false);
     let shown = instructions.iter().map(|each| {
         let mut shown = String::new();
         formatter.format(each, &mut shown);

@@ -39,6 +39,9 @@ impl Packed {
                 "another process prunes or merges: nothing was done; try again"
             );
         }
+        if self.packs_before < 2 {
+            return writeln!(out, "there is nothing to merge");
+        }
         writeln!(
             out,
             "{} merged into {}: {}, {} dropped",
