@@ -500,6 +500,30 @@ fn other_files_are_refused_by_what_they_are() {
     );
 }
 
+/// A sparse file can claim to be longer than any memory.
+#[test]
+fn a_file_that_claims_more_than_memory_is_refused_at_once() {
+    let sample = Sample::new();
+    let path = sample.export(false);
+    let mut bytes = std::fs::read(&path).expect("read");
+    let huge = 1_u64 << 42;
+    let table = u64::from_le_bytes(bytes[24..32].try_into().expect("8 bytes"));
+    for (table, records) in [(table, (huge - table) / 128), (huge - 128, 1)] {
+        let length = table + records * 128;
+        bytes[16..24].copy_from_slice(&records.to_le_bytes());
+        bytes[24..32].copy_from_slice(&table.to_le_bytes());
+        bytes[32..40].copy_from_slice(&length.to_le_bytes());
+        rewrite(&path, &bytes);
+        let file = OpenOptions::new().write(true).open(&path).expect("opened");
+        if file.set_len(length).is_err() {
+            // This file system has no such files.
+            return;
+        }
+        let error = Bundle::open(&path).expect_err("refused");
+        assert!(matches!(error, BundleError::Malformed { .. }), "{error}");
+    }
+}
+
 #[test]
 fn a_failed_export_leaves_what_was_there() {
     let sample = Sample::new();

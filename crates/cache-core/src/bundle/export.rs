@@ -209,8 +209,8 @@ impl<'a> Writer<'a> {
             record.image.bytes,
             self.offset,
         );
-        let entry =
-            entry.ok_or_else(|| refused(format!("{} bytes of metadata", metadata.len())))?;
+        let entry = entry
+            .ok_or_else(|| refused(format!("{} bytes are too many", record.image.bytes.len())))?;
         if !written.insert((entry.metadata_digest, entry.image_digest)) {
             return Ok(true);
         }

@@ -19,7 +19,7 @@
 //! | 112 | 64 | ed25519 signature of [`SIGNED_PREFIX`] and the 32 bytes before, or zeros |
 //! | 176 | 16 | zeros |
 //!
-//! A record starts at a multiple of 16:
+//! A record starts at a multiple of 16 and is at most 1 GiB long:
 //!
 //! | bytes | what |
 //! | --- | --- |
@@ -41,6 +41,7 @@
 //! | 116 | 4 | version of the metadata: records of another version are passed over |
 //! | 120 | 8 | zeros |
 
+use super::PublicKey;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, LittleEndian, U32, U64, Unaligned};
 
 /// The version of this layout.
@@ -55,6 +56,10 @@ pub(super) const HEADER: u64 = size_of::<Header>() as u64;
 
 /// Bytes of the table for each record.
 pub(super) const ENTRY: u64 = size_of::<Entry>() as u64;
+
+/// The longest record, padding included: no image comes near it, and whoever claims more wants memory
+/// to run out.
+pub(super) const LONGEST_RECORD: u64 = 1 << 30;
 
 const ALIGNMENT: u64 = 16;
 const MAGIC: [u8; 8] = *b"RKBUNDLE";
@@ -113,7 +118,8 @@ impl Header {
             signature: [0; 64],
             reserved_end: [0; 16],
         };
-        header.digest = header.digest_with(table.as_bytes());
+        let digest = header.hasher().update(table.as_bytes()).finalize();
+        header.digest = *digest.as_bytes();
         header
     }
 
@@ -150,20 +156,20 @@ impl Header {
         Ok(header)
     }
 
-    pub(super) fn is_signed(&self) -> bool {
-        self.signed.get() == 1
+    /// Who is said to have signed.
+    pub(super) fn signer(&self) -> Option<PublicKey> {
+        (self.signed.get() == 1).then(|| PublicKey::from_bytes(self.key))
     }
 
     pub(super) fn table_offset(&self) -> u64 {
         self.table.get()
     }
 
-    /// The digest of this header and of `table`.
-    pub(super) fn digest_with(&self, table: &[u8]) -> [u8; 32] {
+    /// Takes the digest of this header and of the table that it is to be given.
+    pub(super) fn hasher(&self) -> blake3::Hasher {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.as_bytes().get(..80).unwrap_or_default());
-        hasher.update(table);
-        *hasher.finalize().as_bytes()
+        hasher
     }
 
     /// What the signer signs.
@@ -173,7 +179,7 @@ impl Header {
 }
 
 impl Entry {
-    /// The entry of a record whose parts will be at `offset`.
+    /// The entry of a record whose parts will be at `offset`; `None` if it is too long.
     pub(super) fn new(
         key: [u8; 32],
         metadata: (&[u8], u32),
@@ -181,7 +187,7 @@ impl Entry {
         offset: u64,
     ) -> Option<Self> {
         let (metadata, version) = metadata;
-        Some(Self {
+        let entry = Self {
             key,
             metadata_digest: *blake3::hash(metadata).as_bytes(),
             image_digest: *blake3::hash(image).as_bytes(),
@@ -190,7 +196,9 @@ impl Entry {
             metadata_length: U32::new(u32::try_from(metadata.len()).ok()?),
             metadata_version: U32::new(version),
             reserved: [0; 8],
-        })
+        };
+        let length = entry.length()?;
+        (length <= LONGEST_RECORD).then_some(entry)
     }
 
     /// Bytes of metadata and padding.
@@ -206,42 +214,76 @@ impl Entry {
     }
 }
 
-/// Checks that `table` is sorted, and that its records fill the file from the header to `end`.
-pub(super) fn check_table(table: &[Entry], end: u64) -> Result<(), Wrong> {
-    let place = |number: usize| end + number as u64 * ENTRY;
-    let mut by_offset: Vec<(u64, usize)> = Vec::with_capacity(table.len());
-    let mut before = None;
-    for (number, entry) in table.iter().enumerate() {
-        if before.is_some_and(|before| before > &entry.key) {
-            return Err(Wrong::At(place(number), "the table is not sorted"));
+/// Checks what a table is made of while it is read, and at its end.
+pub(super) struct TableCheck {
+    end: u64,
+    entries: u64,
+    before: [u8; 32],
+}
+
+impl TableCheck {
+    /// For the table at offset `end`, where the records end.
+    pub(super) fn new(end: u64) -> Self {
+        Self {
+            end,
+            entries: 0,
+            before: [0; 32],
+        }
+    }
+
+    fn place(&self, number: u64) -> u64 {
+        self.end + number * ENTRY
+    }
+
+    /// Checks the next entry by itself: its record lies among the records, and is not too long.
+    pub(super) fn entry(&mut self, entry: &Entry) -> Result<(), Wrong> {
+        let place = self.place(self.entries);
+        if self.before > entry.key {
+            return Err(Wrong::At(place, "the table is not sorted"));
         }
         if entry.reserved != [0; 8] {
             let what = "there is something where nothing should be";
-            return Err(Wrong::At(place(number) + 120, what));
+            return Err(Wrong::At(place + 120, what));
         }
-        before = Some(&entry.key);
-        by_offset.push((entry.offset.get(), number));
-    }
-    by_offset.sort_unstable();
-    let mut next = HEADER;
-    for (offset, number) in by_offset {
-        let length = table.get(number).and_then(Entry::length);
+        let offset = entry.offset.get();
+        let length = entry.length().filter(|length| *length <= LONGEST_RECORD);
         let ends = length.and_then(|length| offset.checked_add(length));
-        match ends {
-            Some(ends) if offset == next && ends <= end => next = ends,
-            _ => {
-                return Err(Wrong::At(
-                    place(number) + 96,
-                    "the record is not where it should be",
-                ));
-            }
+        if offset < HEADER || ends.is_none_or(|ends| ends > self.end) {
+            return Err(Wrong::At(
+                place + 96,
+                "the record is not where it should be",
+            ));
         }
+        self.entries += 1;
+        self.before = entry.key;
+        Ok(())
     }
-    match next == end {
-        true => Ok(()),
-        false => Err(Wrong::At(
-            next,
-            "there is something where nothing should be",
-        )),
+
+    /// Checks that the records fill the file from the header to the table.
+    pub(super) fn finish(&self, table: &[Entry]) -> Result<(), Wrong> {
+        let numbered = (0..).zip(table);
+        let mut by_offset: Vec<(u64, u64, u64)> = numbered
+            .map(|(number, entry)| {
+                // An empty record comes before the one that starts where it is.
+                let length = entry.length().unwrap_or(u64::MAX);
+                (entry.offset.get(), length, number)
+            })
+            .collect();
+        by_offset.sort_unstable();
+        let mut next = HEADER;
+        for (offset, length, number) in by_offset {
+            if offset != next {
+                let place = self.place(number) + 96;
+                return Err(Wrong::At(place, "the record is not where it should be"));
+            }
+            next = next.saturating_add(length);
+        }
+        match next == self.end {
+            true => Ok(()),
+            false => Err(Wrong::At(
+                next,
+                "there is something where nothing should be",
+            )),
+        }
     }
 }

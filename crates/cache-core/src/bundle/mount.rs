@@ -1,6 +1,6 @@
 //! Opens a bundle, accepts it, and shows its records as a read-only store.
 
-use super::format::{self, ENTRY, Entry, HEADER, Header, Wrong};
+use super::format::{ENTRY, Entry, HEADER, Header, TableCheck, Wrong};
 use super::{BundleError, PublicKey, TrustedKeys, fault};
 use crate::artifact::ImageRef;
 use crate::key::FormKey;
@@ -11,6 +11,7 @@ use crate::store::{
 use crate::{Digest, checksum};
 use rkyv::util::AlignedVec;
 use rustc_hash::FxHashSet;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::{ControlFlow, Range};
@@ -20,9 +21,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use zerocopy::FromBytes as _;
 
+/// Bytes of the table that are read at once: a multiple of an entry's.
+const CHUNK: usize = 1 << 20;
+
 /// A bundle whose format and signature are right. Nothing of it can be used until it is
 /// [accepted](Self::accept).
-#[derive(Debug)]
 pub struct Bundle {
     path: PathBuf,
     file: File,
@@ -70,6 +73,16 @@ impl<'a> Acceptance<'a> {
     }
 }
 
+impl fmt::Debug for Bundle {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Bundle")
+            .field("path", &self.path)
+            .field("records", &self.table.len())
+            .field("signer", &self.signer)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Bundle {
     /// Opens the bundle at `path`, and checks its header, table and signature.
     ///
@@ -99,21 +112,11 @@ impl Bundle {
                 found,
             },
         };
+        let cut_off = |offset| wrong(Wrong::At(offset, "the table is cut off"));
         let head = read(&file, 0, length.min(HEADER)).map_err(fault("read", path))?;
         let header = Header::read(&head, length).map_err(wrong)?;
         let end = header.table_offset();
-        // Not more than the file has, as was checked.
-        let bytes = read(&file, end, length - end).map_err(fault("read", path))?;
-        if header.digest_with(&bytes) != header.digest {
-            return Err(wrong(Wrong::At(
-                80,
-                "the digest of header and table is wrong",
-            )));
-        }
-        let signer = header
-            .is_signed()
-            .then(|| PublicKey::from_bytes(header.key));
-        if let Some(key) = signer
+        if let Some(key) = header.signer()
             && !key.verifies(&header.signed_message(), &header.signature)
         {
             return Err(BundleError::Signature {
@@ -121,17 +124,32 @@ impl Bundle {
                 key,
             });
         }
-        let (entries, _) = bytes.as_chunks::<{ ENTRY as usize }>();
-        let table: Vec<Entry> = entries
-            .iter()
-            .filter_map(|entry| Entry::read_from_bytes(entry).ok())
-            .collect();
-        format::check_table(&table, end).map_err(wrong)?;
+        let mut hasher = header.hasher();
+        let mut check = TableCheck::new(end);
+        let mut table = Vec::new();
+        // Little by little: a file can claim to be longer than memory and have nothing in it.
+        for start in (end..length).step_by(CHUNK) {
+            let bytes = read(&file, start, (length - start).min(CHUNK as u64))
+                .map_err(fault("read", path))?;
+            hasher.update(&bytes);
+            for entry in bytes.as_chunks::<{ ENTRY as usize }>().0 {
+                let entry = Entry::read_from_bytes(entry).map_err(|_| cut_off(start))?;
+                check.entry(&entry).map_err(wrong)?;
+                table.push(entry);
+            }
+        }
+        if *hasher.finalize().as_bytes() != header.digest {
+            return Err(wrong(Wrong::At(
+                80,
+                "the digest of header and table is wrong",
+            )));
+        }
+        check.finish(&table).map_err(wrong)?;
         Ok(Self {
             path: path.to_owned(),
             file,
             length,
-            signer,
+            signer: header.signer(),
             table,
         })
     }
