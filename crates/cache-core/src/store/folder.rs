@@ -36,8 +36,9 @@ const BATCH: usize = 256 << 10;
 /// A segment of this size is sealed, because until then its records are in memory as well.
 const LARGE_SEGMENT: u64 = 64 << 20;
 
-/// When so many bytes wait to be written, what is put next is not kept.
-const MAX_PENDING: usize = 64 << 20;
+/// When so many bytes wait to be written, or an eighth of what the store may have, what is put next is not
+/// kept.
+const MAX_PENDING: u64 = 64 << 20;
 
 /// When a process sees so many packs, flushing merges them; usually [`Store::maintain`] has done it.
 const MANY_PACKS: usize = 32;
@@ -82,6 +83,8 @@ pub struct FolderStore {
     pub(super) uses: Uses,
     faults: AtomicU64,
     dropped: AtomicU64,
+    /// Bytes of files other than packs, when they were last looked at.
+    pub(super) others: AtomicU64,
     has_warned: AtomicBool,
 }
 
@@ -232,6 +235,9 @@ impl FolderStore {
     }
 
     fn new(root: &Path, folder: PathBuf, options: Options, access: Access) -> Self {
+        // In a small store less may wait, or what is put could not be kept.
+        let small = usize::try_from(options.limits.pack_bytes() / 2).unwrap_or(usize::MAX);
+        let batch = options.batch.min(small);
         Self {
             root: root.to_owned(),
             listing: Mutex::new(Listing::new(Arc::clone(&options.io), folder.clone())),
@@ -239,11 +245,11 @@ impl FolderStore {
             io: options.io,
             limits: options.limits,
             access,
-            batch: options.batch,
+            batch,
             snapshot: ArcSwap::default(),
             has_residents: AtomicBool::new(false),
             state: RwLock::new(State {
-                batch: options.batch,
+                batch,
                 ..State::default()
             }),
             writer: Mutex::default(),
@@ -252,6 +258,7 @@ impl FolderStore {
             uses: Uses::new(),
             faults: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            others: AtomicU64::new(0),
             has_warned: AtomicBool::new(false),
         }
     }
@@ -295,9 +302,20 @@ impl FolderStore {
         result
     }
 
-    /// The bytes of records that no pack has yet, and what is known of packs: no file is looked at.
-    pub(super) fn known_bytes(&self) -> u64 {
-        self.snapshot.load().bytes() + self.read().residents.bytes()
+    /// Whether the store is above its soft limit, as far as is known: no file is looked at.
+    fn is_full(&self) -> bool {
+        let snapshot = self.snapshot.load();
+        let others = self.others.load(Ordering::Relaxed);
+        let soft = self.limits.soft();
+        snapshot.bytes().saturating_add(others) > soft.max_bytes
+            || snapshot.records() > soft.max_entries
+    }
+
+    /// Looks at what others have sealed, and at what their files take up.
+    fn look_around(&self) {
+        if let Err(error) = self.refresh().and_then(|_| self.usage()) {
+            self.fault(&error);
+        }
     }
 
     /// Writes what is pending to the segment. What cannot be written stays pending.
@@ -498,9 +516,20 @@ impl Store for FolderStore {
     fn put(&self, record: NewRecord<'_>) -> Result<(), StoreError> {
         let key = record.key;
         let record = Arc::new(ResidentRecord::new(&record)?);
+        if record.bytes().len() as u64 > self.limits.pack_bytes() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return Err(StoreError::Record {
+                key,
+                reason: format!(
+                    "it is larger than an eighth of the {} bytes that the store may have",
+                    self.limits.max_bytes
+                ),
+            });
+        }
         let is_due = {
             let mut state = self.state();
-            if state.pending_bytes >= MAX_PENDING {
+            let most = self.limits.pack_bytes().min(MAX_PENDING);
+            if state.pending_bytes as u64 >= most {
                 let pending = state.pending_bytes as u64;
                 self.dropped.fetch_add(1, Ordering::Relaxed);
                 return Err(StoreError::Full { key, pending });
@@ -508,7 +537,8 @@ impl Store for FolderStore {
             self.keep(&mut state, record);
             state.pending_bytes >= state.batch
         };
-        if !is_due || self.access == Access::ReadOnly {
+        // When there is no room, it waits in memory for a flush, which makes some.
+        if !is_due || self.access == Access::ReadOnly || self.is_full() {
             return Ok(());
         }
         let mut writer = match self.writer.try_lock() {
@@ -518,9 +548,11 @@ impl Store for FolderStore {
             Err(TryLockError::WouldBlock) => return Ok(()),
         };
         self.counted(self.write_pending(&mut writer))?;
-        let large = LARGE_SEGMENT.min(self.limits.pack_bytes());
+        let large = LARGE_SEGMENT.min(self.limits.segment_bytes());
         if (writer.segment.as_ref()).is_some_and(|segment| segment.length() >= large) {
             self.counted(self.seal(&mut writer))?;
+            drop(writer);
+            self.look_around();
         }
         Ok(())
     }
@@ -587,15 +619,34 @@ impl Store for FolderStore {
             return self.counted(Err(files::fault("write", &self.folder)(source)));
         }
         {
+            let pending = self.read().pending_bytes as u64;
+            let _room = match self.make_room(pending) {
+                Err(error @ StoreError::NoRoom { .. }) if pending > 0 => {
+                    return self.counted(Err(error));
+                }
+                Ok(room) => room,
+                // What stands in the way of pruning may not stand in the way of writing.
+                Err(error) => {
+                    self.fault(&error);
+                    None
+                }
+            };
             let mut writer = lock(&self.writer);
             self.counted(self.write_pending(&mut writer))?;
             self.counted(self.seal(&mut writer))?;
         }
         self.uses.write(&*self.io, &self.folder);
-        let is_overdue = self.snapshot().packs().len() > MANY_PACKS
-            || self.known_bytes() > self.limits.max_bytes;
-        // What was put is on the disk, whatever becomes of this.
-        if is_overdue && let Err(error) = self.maintain() {
+        // A look at the folder lets go of packs that others have replaced, so that their space is given
+        // back. What was put is on the disk, whatever becomes of this.
+        let merged = self.refresh().and_then(|_| {
+            // Not kept over what follows: it would keep in use what is replaced there.
+            let packs = self.snapshot.load().packs().len();
+            match packs > MANY_PACKS {
+                true => self.maintain_folder(),
+                false => Ok(()),
+            }
+        });
+        if let Err(error) = merged {
             self.fault(&error);
         }
         Ok(())

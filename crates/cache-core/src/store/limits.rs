@@ -113,6 +113,17 @@ impl Limits {
         self.eighths(5)
     }
 
+    /// Where pruning cannot wait any more.
+    pub(super) fn overdue(self) -> Self {
+        self.eighths(7)
+    }
+
+    /// The size at which a segment is sealed without being asked for: there may be one in each of many
+    /// processes.
+    pub(super) fn segment_bytes(self) -> u64 {
+        self.pack_bytes() / 16
+    }
+
     /// The size that a pack made by merging or pruning has at most, unless one record is larger.
     pub fn pack_bytes(self) -> u64 {
         self.eighths(1).max_bytes

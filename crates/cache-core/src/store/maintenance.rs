@@ -17,6 +17,8 @@ use super::{FolderStore, Limits, Record, Store, StoreError};
 use rkyv::util::AlignedVec;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 /// More packs than this are merged.
 const ENOUGH_PACKS: usize = 8;
@@ -30,6 +32,10 @@ pub enum Merge {
     /// All, up to the size that a pack may have.
     All,
 }
+
+/// How long is waited for another process to prune, or to let go of what was replaced, when the store is
+/// close to its limit.
+const ROOM_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What merging did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -88,7 +94,7 @@ impl FolderStore {
     /// A file operation, or a store that is read only; nothing else is lost by it.
     pub fn prune(&self, limits: &Limits) -> Result<Pruned, StoreError> {
         self.counted(match self.begin()? {
-            Some(right) => self.prune_with(&right, limits),
+            Some(right) => self.prune_with(&right, limits, 0),
             None => Ok(Pruned {
                 busy: true,
                 ..Pruned::default()
@@ -169,7 +175,10 @@ impl FolderStore {
     /// # Errors
     /// A folder that cannot be listed.
     pub fn usage(&self) -> Result<Usage, StoreError> {
-        usage::measure(&*self.io, &self.folder)
+        let usage = usage::measure(&*self.io, &self.folder)?;
+        let others = usage.total() - usage.packs;
+        self.others.store(others, Ordering::Relaxed);
+        Ok(usage)
     }
 
     /// All of it, as far as it is due.
@@ -181,16 +190,16 @@ impl FolderStore {
         self.put_away_leftovers(&right)?;
         self.set_aside_with(&right)?;
         self.merge_with(&right, Merge::Due)?;
-        self.prune_with(&right, &self.limits)?;
+        self.prune_with(&right, &self.limits, 0)?;
         if uses::bytes(&*self.io, &self.folder) >= uses::LARGE / 2 {
             self.compact_uses()?;
         }
-        adopted.and(self.remove_retired(&right))
+        adopted.and(self.remove_retired())
     }
 
     /// Removes replaced packs that nobody has open any more. Not when a store is opened: removing a large
     /// file takes its time.
-    fn remove_retired(&self, _right: &Maintenance) -> Result<(), StoreError> {
+    fn remove_retired(&self) -> Result<(), StoreError> {
         let paths = self
             .io
             .list(&self.folder)
@@ -249,6 +258,9 @@ impl FolderStore {
                 true => Scope::AllAtOnce,
                 false => Scope::Some,
             };
+            if !self.has_room(run.iter().map(|pack| pack.bytes()).sum(), &self.limits)? {
+                break;
+            }
             let surveys = rewrite::survey(&run, &removed, scope);
             let before: u64 = run.iter().map(|pack| pack.records()).sum();
             merged.packs_before += run.len() as u64;
@@ -261,12 +273,18 @@ impl FolderStore {
         Ok(merged)
     }
 
-    fn prune_with(&self, _right: &Maintenance, limits: &Limits) -> Result<Pruned, StoreError> {
+    fn prune_with(
+        &self,
+        _right: &Maintenance,
+        limits: &Limits,
+        more: u64,
+    ) -> Result<Pruned, StoreError> {
         let (soft, low) = (limits.soft(), limits.low());
         let snapshot = self.snapshot();
         let mut usage = self.usage()?;
         let is_small = |usage: &Usage| {
-            usage.total() <= soft.max_bytes && snapshot.records() <= soft.max_entries
+            usage.total().saturating_add(more) <= soft.max_bytes
+                && snapshot.records() <= soft.max_entries
         };
         if is_small(&usage) {
             return Ok(Pruned {
@@ -278,7 +296,7 @@ impl FolderStore {
             quarantine::remove(&*self.io, &quarantined)?;
         }
         usage.quarantined = 0;
-        let others = usage.total() - usage.packs;
+        let others = (usage.total() - usage.packs).saturating_add(more);
         let room = Room {
             bytes: low.max_bytes.saturating_sub(others).max(low.max_bytes / 2),
             records: low.max_entries,
@@ -299,6 +317,7 @@ impl FolderStore {
         limits: &Limits,
     ) -> Result<Pruned, StoreError> {
         let mut pruned = Pruned::default();
+        let deadline = Instant::now() + ROOM_PATIENCE;
         let before = self.snapshot().bytes();
         // The oldest are at the end, and go first.
         while let Some(last) = surveys.pop() {
@@ -316,6 +335,7 @@ impl FolderStore {
                 group.extend(surveys.pop());
             }
             group.reverse();
+            self.wait_for_room(bytes_of(&group), limits, deadline)?;
             let records: usize = group.iter().map(|survey| survey.records.len()).sum();
             let (copied, _) = self.replace(group)?;
             pruned.records += (records as u64).saturating_sub(copied);
@@ -323,6 +343,78 @@ impl FolderStore {
         }
         pruned.bytes = before.saturating_sub(self.snapshot().bytes());
         Ok(pruned)
+    }
+
+    /// Whether so many bytes can be written before what they replace is given back.
+    fn has_room(&self, bytes: u64, limits: &Limits) -> Result<bool, StoreError> {
+        if limits.max_bytes == u64::MAX {
+            return Ok(true);
+        }
+        // Less what processes may write that have not noticed yet how full it is.
+        let most = limits.max_bytes - limits.max_bytes / 16;
+        Ok(self.usage()?.total().saturating_add(bytes) <= most)
+    }
+
+    /// Lets processes that have replaced packs open let go of them, which they do whenever they look at
+    /// the folder, before more is replaced: until `deadline`, since one that is idle never does.
+    fn wait_for_room(
+        &self,
+        bytes: u64,
+        limits: &Limits,
+        deadline: Instant,
+    ) -> Result<(), StoreError> {
+        while !self.has_room(bytes, limits)? {
+            self.remove_retired()?;
+            if self.usage()?.retired == 0 || Instant::now() >= deadline {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Makes room for `more` bytes. Above the soft limit one process at a time writes, after it has
+    /// pruned, and holds what is given here until it has written: what many measure at once they would
+    /// all take. Whoever has the right is waited for, for a while.
+    ///
+    /// # Errors
+    /// A file operation, or [`StoreError::NoRoom`].
+    pub(super) fn make_room(&self, more: u64) -> Result<Option<Maintenance>, StoreError> {
+        if self.limits == Limits::NONE {
+            return Ok(None);
+        }
+        let began = Instant::now();
+        loop {
+            let used = self.usage()?.total();
+            let total = used.saturating_add(more);
+            let records = self.snapshot().records();
+            let soft = self.limits.soft();
+            // As if several processes did the same at this moment.
+            let at_once = used.saturating_add(more.saturating_mul(8));
+            if at_once <= soft.max_bytes && records <= soft.max_entries {
+                return Ok(None);
+            }
+            if let Some(right) = self.begin()? {
+                self.put_away_leftovers(&right)?;
+                self.prune_with(&right, &self.limits, more)?;
+                self.remove_retired()?;
+                let total = self.usage()?.total().saturating_add(more);
+                if total <= self.limits.overdue().max_bytes {
+                    return Ok(Some(right));
+                }
+            } else {
+                // So that this process is not what keeps space from being given back.
+                self.refresh()?;
+            }
+            if began.elapsed() > ROOM_PATIENCE {
+                return Err(StoreError::NoRoom {
+                    path: self.folder.clone(),
+                    total,
+                    max: self.limits.max_bytes,
+                });
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn set_aside_with(&self, _right: &Maintenance) -> Result<u64, StoreError> {
@@ -410,6 +502,11 @@ impl FolderStore {
         known.retain(|prefix, _| present.contains(prefix));
         uses::replace(&*self.io, &self.folder, &known)
     }
+}
+
+/// The bytes of the records of `surveys` that stay.
+fn bytes_of(surveys: &[Survey]) -> u64 {
+    surveys.iter().map(Survey::bytes).sum()
 }
 
 /// The newest packs that together are not much smaller than the next older one: merging these keeps the

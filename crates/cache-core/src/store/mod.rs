@@ -238,6 +238,21 @@ pub enum StoreError {
         /// Bytes that wait.
         pending: u64,
     },
+    /// The store is at its limit, and no space is given back: living processes have packs open that were
+    /// replaced, or another one is still pruning. What was put stays in memory.
+    #[error(
+        "{} has no room: {total} bytes of {max} would be in use; set REKINDLE_MAX_BYTES to more, or end the \
+         processes that have old packs open",
+        path.display()
+    )]
+    NoRoom {
+        /// The store's folder.
+        path: std::path::PathBuf,
+        /// Bytes that would be in use.
+        total: u64,
+        /// The limit.
+        max: u64,
+    },
     /// There is no folder to use.
     #[error("no cache folder is known: {reason}; set REKINDLE_DIR to a folder of your own")]
     NoFolder {

@@ -4,6 +4,7 @@ mod bad_days;
 mod damage;
 mod fault_layer;
 mod faults;
+mod kills;
 mod layers;
 mod maintenance;
 mod model;

@@ -78,7 +78,7 @@ fn a_large_segment_is_sealed_without_being_asked() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = open(folder.path());
     for version in 0..3 {
-        Sample::new("a", version, 33 << 20)
+        Sample::new("a", version, 17 << 20)
             .put(&store)
             .expect("put");
     }

@@ -8,8 +8,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-const ROLE: &str = "REKINDLE_TEST_ROLE";
-const FOLDER: &str = "REKINDLE_TEST_FOLDER";
+pub(crate) const ROLE: &str = "REKINDLE_TEST_ROLE";
+pub(crate) const FOLDER: &str = "REKINDLE_TEST_FOLDER";
 
 /// Three of these are more than a batch, two are less.
 const LARGE: usize = 100_000;
@@ -70,8 +70,12 @@ fn child() {
         return;
     };
     let folder = PathBuf::from(std::env::var_os(FOLDER).expect("a folder"));
+    if role == "everything" {
+        return crate::kills::do_everything(&folder);
+    }
     let store = FolderStore::open(&folder).expect("opens");
     match role.as_str() {
+        "until killed" => crate::kills::work_until_killed(&store),
         "left" | "right" => {
             ready();
             for version in 0..200 {

@@ -162,7 +162,10 @@ impl ReferenceStateMachine for Model {
             Transition::Remove { who, name } | Transition::Report { who, name } => {
                 state.remove(who, name);
             }
-            Transition::Flush(who) => state.flush(who),
+            Transition::Flush(who) => {
+                state.flush(who);
+                state.look(who);
+            }
             Transition::Refresh(who) => state.look(who),
             Transition::Reopen(who) => {
                 state.flush(who);
