@@ -3,10 +3,10 @@
 use crate::arguments::Place;
 use crate::exit::Exit;
 use crate::print::Printer;
+use crate::progress::{Bar, Counted};
 use crate::records::{SHOWN_DIGITS, shown_name, source_name};
 use crate::units::{ago, bytes, count, counted, duration, now};
 use rekindle_cache_core::bundle::PublicKey;
-use rekindle_cache_core::key::FormKey;
 use rekindle_cache_core::store::{FolderStore, Found, Limits, Store as _};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
@@ -108,11 +108,13 @@ impl Status {
     fn count_records(&mut self, store: &FolderStore) {
         let mut definitions: HashSet<u64> = HashSet::new();
         let mut environments: HashSet<[u8; 32]> = HashSet::new();
-        let mut keys: HashSet<FormKey> = HashSet::new();
+        let bar = Bar::new("reading", Counted::Records);
+        let total = store.statistics().records;
         store.inventory(&mut |listed| {
             let entry = &listed.record.metadata.entry;
             let compile_ns = entry.compile_ns.to_native();
             self.records += 1;
+            bar.set(self.records, total);
             self.image_bytes += listed.record.image.bytes.len() as u64;
             self.compile_ns = self.compile_ns.saturating_add(compile_ns);
             self.hits += listed.hits;
@@ -126,7 +128,6 @@ impl Status {
             }
             definitions.insert(hasher.finish());
             environments.insert(entry.environment);
-            keys.insert(listed.record.key);
             *self
                 .sources
                 .entry(source_name(listed.record.provenance))

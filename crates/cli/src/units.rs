@@ -114,14 +114,15 @@ fn in_units(count: u64, step: u32, units: &[&str]) -> String {
     let mut amount = count as f64;
     let mut unit = units.first().copied().unwrap_or_default();
     for next in units.iter().skip(1) {
-        if amount < f64::from(step) {
+        // What is rounded to a whole of the next unit is shown in that.
+        if amount < f64::from(step) - 0.05 {
             break;
         }
         amount /= f64::from(step);
         unit = next;
     }
     if count < u64::from(step) {
-        format!("{count} {unit}")
+        format!("{count} {}", units.first().copied().unwrap_or_default())
     } else {
         format!("{amount:.1} {unit}")
     }
@@ -138,6 +139,9 @@ mod tests {
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes(3 << 40), "3.0 TiB");
         assert_eq!(duration(999), "999 ns");
+        assert_eq!(duration(999_940), "999.9 us");
+        assert_eq!(duration(999_960), "1.0 ms");
+        assert_eq!(bytes((1 << 20) - 1), "1.0 MiB");
         assert_eq!(duration(1_400_000), "1.4 ms");
         assert_eq!(duration(90_000_000_000), "90.0 s");
         assert_eq!(duration(200_000_000_000), "3 min 20 s");
