@@ -4,6 +4,7 @@ mod bad_days;
 mod damage;
 mod fault_layer;
 mod faults;
+mod faults_import;
 mod kills;
 mod layers;
 mod maintenance;
