@@ -2,7 +2,16 @@
 //!
 //! Whoever can write the folder can have their code run by everyone who reads it. So a folder that
 //! others can write, or that belongs to somebody else than the user or root, is refused, and so is one
-//! whose parents would let others put another folder in its place.
+//! whose parents would let others put another folder in its place. That goes for each folder on the way:
+//!
+//! - Its owner is the user or root. In a container that does not know the machine's root, the number that
+//!   the kernel shows in its place is root's.
+//! - Nobody else can write it. A sticky one, such as `/tmp`, may be written by all: there, nobody but its
+//!   owner can rename or remove a folder, and that the folder is the user's own is checked as well. Write
+//!   access for the group that has the user's own number lets nobody else in: distributions give each
+//!   user such a group, and folders that it can write.
+//! - A symbolic link on the way belongs to the user or root and lies in a folder of which all this is
+//!   true, and so does what it leads to. The store's folder itself is none, nor is anything in it.
 
 use crate::store::{FORMAT_VERSION, StoreError};
 use std::ffi::OsString;
@@ -22,6 +31,9 @@ const TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55\n\
 
 /// The owner that the kernel shows for users whom a container does not know, such as the root outside.
 const UNMAPPED_USER: u32 = 65534;
+
+/// So many links may be on the way to a folder, as for the kernel.
+const MOST_LINKS: u32 = 40;
 
 /// The folder that `REKINDLE_DIR` names, else `rekindle` in the user's cache folder.
 ///
@@ -85,9 +97,63 @@ fn create(folder: &Path) -> Result<(), StoreError> {
         .map_err(fault("create", folder))
 }
 
-/// Links on the way are followed once, here: what is checked is what is used.
+/// The path of `folder` without links. They are followed once, here: what is checked is what is used.
 fn resolve(folder: &Path) -> Result<PathBuf, StoreError> {
-    folder.canonicalize().map_err(fault("open", folder))
+    let absolute = std::path::absolute(folder).map_err(fault("open", folder))?;
+    let metadata = absolute
+        .symlink_metadata()
+        .map_err(fault("open", &absolute))?;
+    if metadata.is_symlink() {
+        let target = absolute.canonicalize().map_err(fault("open", &absolute))?;
+        return Err(StoreError::Untrusted {
+            reason: "it is a symbolic link, which can be made to lead elsewhere".to_owned(),
+            remedy: format!("set {FOLDER_VARIABLE} to {}", quoted(&target)),
+            path: absolute,
+        });
+    }
+    let mut resolved = PathBuf::from("/");
+    let mut rest: Vec<OsString> = parts(&absolute);
+    let mut links = 0;
+    while let Some(part) = rest.pop() {
+        if part == ".." {
+            resolved.pop();
+            continue;
+        }
+        let next = resolved.join(part);
+        let metadata = next.symlink_metadata().map_err(fault("open", &next))?;
+        if !metadata.is_symlink() {
+            resolved = next;
+            continue;
+        }
+        links += 1;
+        if links > MOST_LINKS {
+            let source = io::Error::from_raw_os_error(libc::ELOOP);
+            return Err(fault("open", folder)(source));
+        }
+        if !is_owner_trusted(metadata.uid()) {
+            return Err(foreign(&next, &metadata));
+        }
+        check_parent(&resolved)?;
+        let target = next.read_link().map_err(fault("open", &next))?;
+        if target.is_absolute() {
+            resolved = PathBuf::from("/");
+        }
+        rest.extend(parts(&target));
+    }
+    Ok(resolved)
+}
+
+/// The parts of a path without its root, the last one first.
+fn parts(path: &Path) -> Vec<OsString> {
+    use std::path::Component;
+    path.components()
+        .rev()
+        .filter_map(|part| match part {
+            Component::Normal(part) => Some(part.to_owned()),
+            Component::ParentDir => Some("..".into()),
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => None,
+        })
+        .collect()
 }
 
 fn tag(folder: &Path) {
@@ -147,16 +213,14 @@ fn check_own(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Who can write a parent can swap its folders, unless it is sticky. Write access for the user's own
-/// group is let pass: where each user has a group it means nothing, and containers rely on it.
+/// Who can write a parent can swap its folders, unless it is sticky.
 fn check_parent(path: &Path) -> Result<(), StoreError> {
     let metadata = path.symlink_metadata().map_err(fault("look at", path))?;
-    let user = rustix::process::geteuid().as_raw();
-    if ![user, 0, UNMAPPED_USER].contains(&metadata.uid()) {
+    if !is_owner_trusted(metadata.uid()) {
         return Err(foreign(path, &metadata));
     }
     let mode = metadata.mode();
-    let by_group = mode & 0o020 != 0 && metadata.gid() != rustix::process::getegid().as_raw();
+    let by_group = mode & 0o020 != 0 && !is_group_private(metadata.gid());
     let sticky = mode & 0o1000 != 0;
     if !sticky && (by_group || mode & 0o002 != 0) {
         return Err(open_to_others(
@@ -166,6 +230,23 @@ fn check_parent(path: &Path) -> Result<(), StoreError> {
         ));
     }
     Ok(())
+}
+
+/// Whether the owner of a parent is the user or root.
+fn is_owner_trusted(user: u32) -> bool {
+    [rustix::process::geteuid().as_raw(), 0].contains(&user)
+        || (user == UNMAPPED_USER && !knows_all_users())
+}
+
+/// Whether every number of a user is that user's here, so that 65534 is a user and no stand-in for root.
+fn knows_all_users() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Whether the group is the user's own by its number, and the one that this process has.
+fn is_group_private(group: u32) -> bool {
+    group == rustix::process::getegid().as_raw() && group == rustix::process::geteuid().as_raw()
 }
 
 fn foreign(path: &Path, metadata: &Metadata) -> StoreError {
@@ -279,6 +360,66 @@ mod tests {
         assert!(error.contains("chmod o-w"), "{error}");
         set_permissions(parent.path(), Permissions::from_mode(0o1777)).expect("changed");
         prepare(&folder).expect("sticky");
+    }
+
+    #[test]
+    fn the_stores_folder_is_no_link_and_links_on_the_way_are_looked_at() {
+        use std::os::unix::fs::symlink;
+        let parent = tempfile::tempdir().expect("a folder");
+        let real = parent.path().join("real");
+        let versioned = prepare(&real.join("store")).expect("prepared");
+        symlink(real.join("store"), parent.path().join("link")).expect("linked");
+        let error = prepare(&parent.path().join("link"))
+            .expect_err("refused")
+            .to_string();
+        assert!(error.contains("symbolic link"), "{error}");
+        let remedy = format!("{FOLDER_VARIABLE} to {}", real.join("store").display());
+        assert!(error.contains(&remedy), "{error}");
+
+        // The user's own link, to a folder of their own.
+        symlink("real/../real", parent.path().join("way")).expect("linked");
+        let found = find(&parent.path().join("way/store")).expect("trusted");
+        assert_eq!(found, Some(versioned.clone()));
+        // In a folder in which others can put another link.
+        let open = parent.path().join("open");
+        std::fs::create_dir(&open).expect("made");
+        symlink(&real, open.join("way")).expect("linked");
+        find(&open.join("way/store")).expect("not open yet");
+        set_permissions(&open, Permissions::from_mode(0o777)).expect("changed");
+        let error = find(&open.join("way/store"))
+            .expect_err("refused")
+            .to_string();
+        assert!(
+            error.contains(&format!("chmod o-w {}", open.display())),
+            "{error}"
+        );
+
+        symlink("round", parent.path().join("round")).expect("linked");
+        assert!(find(&parent.path().join("round/store")).is_err());
+
+        std::fs::remove_dir(&versioned).expect("removed");
+        symlink(&real, &versioned).expect("linked");
+        assert!(find(&real.join("store")).is_err(), "nor is what is in it");
+        assert!(prepare(&real.join("store")).is_err());
+    }
+
+    #[test]
+    fn a_parent_that_another_group_can_write_is_refused() {
+        if !rustix::process::geteuid().is_root() {
+            // Only root can give a folder to any group.
+            return;
+        }
+        let parent = tempfile::tempdir().expect("a folder");
+        let folder = parent.path().join("store");
+        prepare(&folder).expect("prepared");
+        set_permissions(parent.path(), Permissions::from_mode(0o775)).expect("changed");
+        prepare(&folder).expect("the user's own group");
+        std::os::unix::fs::chown(parent.path(), None, Some(1234)).expect("given away");
+        let error = prepare(&folder).expect_err("refused").to_string();
+        assert!(error.contains("chmod go-w"), "{error}");
+        std::os::unix::fs::chown(parent.path(), Some(1234), Some(0)).expect("given away");
+        let error = prepare(&folder).expect_err("refused").to_string();
+        assert!(error.contains("belongs to user 1234"), "{error}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::rewrite::{self, Outdated, Scope, Survey};
 use super::segment;
 use super::usage::{self, Usage};
 use super::uses;
+use super::versions;
 use super::{FolderStore, Limits, Record, Store, StoreError};
 use rkyv::util::AlignedVec;
 use std::io;
@@ -194,6 +195,7 @@ impl FolderStore {
         if uses::bytes(&*self.io, &self.folder) >= uses::LARGE / 2 {
             self.compact_uses()?;
         }
+        versions::remove_outdated(&*self.io, &self.folder)?;
         adopted.and(self.remove_retired())
     }
 

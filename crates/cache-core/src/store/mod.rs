@@ -27,6 +27,7 @@ mod source;
 mod usage;
 mod uses;
 mod verify;
+mod versions;
 mod writer;
 
 pub use folder::{FolderStore, Options};

@@ -540,3 +540,36 @@ fn verifying_finds_what_no_look_up_would() {
         );
     }
 }
+
+#[test]
+fn versions_live_side_by_side_until_the_old_one_is_not_used() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path());
+    let (older, newer) = (folder.path().join("v1"), folder.path().join("v9"));
+    for other in [&older, &newer] {
+        std::fs::create_dir(other).expect("made");
+        std::fs::write(other.join("0.pack"), b"of another version").expect("written");
+        std::fs::write(other.join("1.segment"), b"being written").expect("written");
+    }
+    let months_ago = SystemTime::now() - Duration::from_secs(61 * 86_400);
+    let make_old = |path: &Path| {
+        let file = std::fs::File::open(path).expect("opens");
+        file.set_modified(months_ago).expect("changed");
+    };
+    store.maintain().expect("maintained");
+    assert!(older.exists(), "was written to lately");
+    for other in [&older, &newer] {
+        make_old(&other.join("0.pack"));
+        make_old(&other.join("1.segment"));
+        make_old(other);
+    }
+    let writer = std::fs::File::open(older.join("1.segment")).expect("opens");
+    writer.lock().expect("locked");
+    store.maintain().expect("maintained");
+    assert!(older.exists(), "somebody writes there");
+    drop(writer);
+    store.maintain().expect("maintained");
+    assert!(!older.exists(), "nobody has used it for two months");
+    assert!(newer.join("0.pack").exists(), "never touched");
+    assert_eq!(store.statistics().faults, 0);
+}
