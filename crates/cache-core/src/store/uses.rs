@@ -266,7 +266,7 @@ mod tests {
             let mut bad = both.clone();
             bad[place] ^= 1;
             let known = parse(&bad);
-            assert_eq!(known.get(&1).is_some(), place >= first.len(), "{place}");
+            assert_eq!(known.contains_key(&1), place >= first.len(), "{place}");
             assert_eq!(known.get(&2), None, "{place}");
             assert!(parse(&both[..place]).len() < 2);
         }

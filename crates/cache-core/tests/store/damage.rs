@@ -286,3 +286,166 @@ fn an_adopted_segment_leaves_out_images_that_were_not_written() {
     assert_eq!(Seen::of(&store, "a").versions(), [3]);
     assert_eq!(Seen::of(&store, "b").versions(), [2]);
 }
+
+/// A pack that replaces others and says what is removed, and the packs that it replaces.
+fn merged_pack() -> (Vec<u8>, Vec<Sample>) {
+    let samples = samples();
+    let folder = new_folder();
+    let store = FolderStore::open(folder.path()).expect("opens");
+    Sample::new("large", 9, 30_000).put(&store).expect("put");
+    Sample::new("removed", 5, 30_000).put(&store).expect("put");
+    store.flush().expect("flushed");
+    store.remove(&crate::records::key("removed"));
+    for (number, sample) in (0..).zip(&samples) {
+        sample.put(&store).expect("put");
+        store.flush().expect("flushed");
+        if number == 0 {
+            // So that there are enough to be merged without the large one.
+            for version in 20..27 {
+                Sample::new("other", version, 1).put(&store).expect("put");
+                store.flush().expect("flushed");
+            }
+        }
+    }
+    store
+        .merge(rekindle_cache_core::store::Merge::Due)
+        .expect("merged");
+    let merged = files(folder.path(), "pack")
+        .into_iter()
+        .map(|path| std::fs::read(path).expect("is read"))
+        .min_by_key(Vec::len)
+        .expect("packs");
+    (merged, samples)
+}
+
+/// Where directory, index, lists and footer are; what comes before is records like any other pack's.
+fn tail(pack: &[u8]) -> std::ops::Range<usize> {
+    let records_end = pack[pack.len() - 96 + 16..][..8].try_into().expect("eight");
+    let directory = u64::from_le_bytes(records_end).next_multiple_of(64);
+    directory as usize..pack.len()
+}
+
+/// A directory of several buckets, replaced numbers, a removed identity and the footer.
+#[test]
+fn every_byte_of_a_merged_packs_tail_flipped() {
+    let (good, samples) = merged_pack();
+    for place in tail(&good) {
+        let mut bad = good.clone();
+        bad[place] ^= 1 << (place % 8);
+        let what = format!("byte {place} of {} flipped", good.len());
+        let folder = folder_with("0123456789abcdef.pack", &bad);
+        look_up_all(folder.path(), &samples, &what);
+        // A bucket that was wrong is a miss with a reason for all that is in it, until somebody sets the
+        // pack aside and saves the records, which are all intact.
+        let store = FolderStore::open(folder.path()).expect("opens");
+        Seen::all(&store);
+        store.maintain().expect("maintained");
+        let found = look_up_all(folder.path(), &samples, &what).len();
+        assert_eq!(found, samples.len(), "{what}");
+    }
+}
+
+#[test]
+fn every_length_of_a_merged_packs_tail() {
+    let (good, samples) = merged_pack();
+    for length in tail(&good) {
+        let folder = folder_with("0123456789abcdef.pack", &good[..length]);
+        let what = format!("{length} bytes of {}", good.len());
+        let found = look_up_all(folder.path(), &samples, &what).len();
+        assert_eq!(found, samples.len(), "{what}");
+    }
+}
+
+/// Reading rather than mapping meets the same damage, and answers in the same way.
+#[test]
+fn every_byte_flipped_where_packs_are_read() {
+    use crate::fault_layer::FaultyIo;
+    use rekindle_cache_core::store::Options;
+    use std::sync::Arc;
+    let samples = samples();
+    let good = pack(&samples);
+    let io = Arc::new(FaultyIo::sound(new_folder().path()));
+    io.is_remote
+        .store(true, std::sync::atomic::Ordering::Relaxed);
+    for place in 0..good.len() {
+        let mut bad = good.clone();
+        bad[place] ^= 1 << (place % 8);
+        let folder = folder_with("0123456789abcdef.pack", &bad);
+        let options = Options {
+            io: io.clone(),
+            read_only: true,
+            ..Options::default()
+        };
+        let store = FolderStore::open_with(folder.path(), options).expect("opens");
+        for sample in &samples {
+            let seen = Seen::of(&store, &sample.metadata.entry.name);
+            let found = seen
+                .records
+                .iter()
+                .any(|record| record.metadata == sample.metadata && record.image_is_right);
+            let has_reason =
+                !seen.damage.is_empty() || seen.records.iter().any(|record| !record.image_is_right);
+            assert!(found || has_reason, "byte {place}: {seen:?}");
+            for record in seen.records.iter().filter(|record| record.image_is_right) {
+                assert!(samples.iter().any(|sample| sample.image == record.image));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_byte_of_a_segment_flipped() {
+    let samples = samples();
+    let whole = pack(&samples);
+    // What a process that died has written: the records and nothing else.
+    let end = whole.len() - 96 - samples.len() * 16 - 16;
+    let segment = &whole[..end];
+    for place in 0..segment.len() {
+        let mut bad = segment.to_vec();
+        bad[place] ^= 1 << (place % 8);
+        let folder = folder_with("0123456789abcdef.segment", &bad);
+        let store = FolderStore::open(folder.path()).expect("opens");
+        let seen = Seen::all(&store);
+        assert!(seen.damage.is_empty(), "byte {place}: {:?}", seen.damage);
+        for record in &seen.records {
+            assert!(record.image_is_right, "byte {place}");
+            let is_put = |sample: &Sample| {
+                (&sample.metadata, &sample.image) == (&record.metadata, &record.image)
+            };
+            assert!(samples.iter().any(is_put), "byte {place}");
+        }
+        assert!(files(folder.path(), "segment").is_empty());
+    }
+}
+
+#[test]
+fn damaged_uses_cost_nothing_but_the_order_of_eviction() {
+    let samples = samples();
+    let folder = new_folder();
+    let store = FolderStore::open(folder.path()).expect("opens");
+    samples[0].put(&store).expect("put");
+    store.flush().expect("flushed");
+    store.get(&samples[0].key, &mut |_| std::ops::ControlFlow::Break(()));
+    store.flush().expect("flushed");
+    let uses = folder.path().join("v2/uses");
+    let good = std::fs::read(&uses).expect("is there");
+    let hits = |store: &FolderStore| {
+        let mut hits = 0;
+        store.inventory(&mut |listed| {
+            hits += listed.hits;
+            std::ops::ControlFlow::Continue(())
+        });
+        hits
+    };
+    assert_eq!(hits(&store), 1);
+    for place in 0..good.len() {
+        let mut bad = good.clone();
+        bad[place] ^= 1 << (place % 8);
+        std::fs::write(&uses, bad).expect("written");
+        assert_eq!(hits(&store), 0, "byte {place}");
+        std::fs::write(&uses, &good[..place]).expect("written");
+        assert_eq!(hits(&store), 0, "{place} bytes");
+    }
+    store.maintain().expect("maintained");
+    assert_eq!(Seen::of(&store, "a").versions(), [1]);
+}
