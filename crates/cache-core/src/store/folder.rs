@@ -354,6 +354,18 @@ impl FolderStore {
         }
     }
 
+    /// Writes what is pending, and seals the segment if that has become large.
+    fn write_out(&self, mut writer: MutexGuard<'_, Writer>) -> Result<(), StoreError> {
+        self.counted(self.write_pending(&mut writer))?;
+        let large = LARGE_SEGMENT.min(self.limits.segment_bytes());
+        if (writer.segment.as_ref()).is_some_and(|segment| segment.length() >= large) {
+            self.counted(self.seal(&mut writer))?;
+            drop(writer);
+            self.look_around();
+        }
+        Ok(())
+    }
+
     /// Makes the segment a pack, and finds its records there from now on.
     fn seal(&self, writer: &mut Writer) -> Result<(), StoreError> {
         let Some(segment) = writer.segment.take() else {
@@ -541,20 +553,13 @@ impl Store for FolderStore {
         if !is_due || self.access == Access::ReadOnly || self.is_full() {
             return Ok(());
         }
-        let mut writer = match self.writer.try_lock() {
+        let writer = match self.writer.try_lock() {
             Ok(writer) => writer,
             Err(Poisoned(poisoned)) => poisoned.into_inner(),
             // Another thread is writing; what is pending waits for the next batch.
             Err(TryLockError::WouldBlock) => return Ok(()),
         };
-        self.counted(self.write_pending(&mut writer))?;
-        let large = LARGE_SEGMENT.min(self.limits.segment_bytes());
-        if (writer.segment.as_ref()).is_some_and(|segment| segment.length() >= large) {
-            self.counted(self.seal(&mut writer))?;
-            drop(writer);
-            self.look_around();
-        }
-        Ok(())
+        self.write_out(writer)
     }
 
     fn remove(&self, key: &FormKey) {
@@ -600,12 +605,9 @@ impl Store for FolderStore {
         if self.access == Access::ReadOnly {
             return Ok(());
         }
-        let mut writer = lock(&self.writer);
-        self.counted(self.write_pending(&mut writer))?;
-        let large = LARGE_SEGMENT.min(self.limits.pack_bytes());
-        match &writer.segment {
-            Some(segment) if segment.length() >= large => self.counted(self.seal(&mut writer)),
-            _ => Ok(()),
+        match self.is_full() {
+            true => Ok(()),
+            false => self.write_out(lock(&self.writer)),
         }
     }
 

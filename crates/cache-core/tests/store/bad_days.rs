@@ -13,7 +13,7 @@ fn open(folder: &Path, io: &Arc<FaultyIo>) -> FolderStore {
     let options = Options {
         limits: Limits::NONE,
         io: io.clone(),
-        read_only: false,
+        ..Options::default()
     };
     FolderStore::open_with(folder, options).expect("opens")
 }

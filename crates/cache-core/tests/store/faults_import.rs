@@ -49,7 +49,7 @@ fn open(folder: &Path, io: Arc<FaultyIo>) -> Option<FolderStore> {
     let options = Options {
         limits: Limits::NONE,
         io,
-        read_only: false,
+        ..Options::default()
     };
     FolderStore::open_with(folder, options).ok()
 }

@@ -321,7 +321,7 @@ fn what_is_cheap_unused_and_large_goes_first() {
     let options = Options {
         limits: Limits::NONE,
         io: io.clone(),
-        read_only: false,
+        ..Options::default()
     };
     let store = FolderStore::open_with(folder.path(), options).expect("opens");
     for (name, compile_ns, size) in [

@@ -89,6 +89,7 @@ impl Made {
             manifest: Manifest {
                 dependencies,
                 object_key: object_key.0,
+                ..Manifest::default()
             },
             entry: Entry {
                 name: self.name.to_owned(),
@@ -323,10 +324,11 @@ fn answer() -> Compilation<Unit> {
     builder.finalize(compiler.frontend_config());
     unit.define_function(factory, body);
     Compilation {
-        unit,
+        unit: unit.into(),
         factory: "factory".to_owned(),
         defines: Vec::new(),
         defines_later: Vec::new(),
         references: Vec::new(),
+        side_tables: Vec::new(),
     }
 }
