@@ -5,6 +5,7 @@
 use crate::digest::Digest;
 use crate::key::{Definition, FormKey, ObjectKey};
 use std::error::Error;
+use std::time::Duration;
 
 /// A relocatable object file as a compiler wrote it, and the tables that go with its code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +94,12 @@ pub trait Compiler {
 
     /// A digest of `unit`: equal digests compile to interchangeable objects.
     fn digest(&self, unit: &Self::Unit) -> Digest;
+
+    /// What compiling a unit is expected to take, as far as that can be said without seeing it. Where it is
+    /// long, processes that want the same wait for each other.
+    fn expected_cost(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Compiles `unit` to a position-independent object.
     ///

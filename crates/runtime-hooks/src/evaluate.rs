@@ -85,18 +85,24 @@ impl<B: Backend> Session<B> {
     ) -> Result<Evaluated<'_, B>, EvalError<E>> {
         let _stopwatch = Stopwatch::start(&self.counters);
         let key = self.cache.environment.form_key(definition);
+        let mut looked = None;
         let mut outcome = match self.cache.kept.as_ref() {
             None => Outcome::Bypass(BypassReason::Off),
-            Some(kept) => match self.look_up_twice(kept.store(), &key, host) {
+            Some(kept) => match self.look_up_or_lead(kept, &key, host) {
                 Ok(loaded) => {
                     self.counters.count(&Outcome::Hit);
                     self.cache.report(definition, &Outcome::Hit);
                     return Ok(self.evaluated(loaded, Outcome::Hit));
                 }
-                Err(refusal) => self.cache.explained(definition, refusal),
+                Err((refusal, lead)) => {
+                    looked = Some(lead);
+                    self.cache.explained(definition, refusal)
+                }
             },
         };
         let result = self.compile(definition, key, host, compile, &mut outcome);
+        // Whoever waits for this definition looks again now.
+        drop(looked);
         self.counters.count(&outcome);
         self.cache.report(definition, &outcome);
         result.map(|loaded| self.evaluated(loaded, outcome))

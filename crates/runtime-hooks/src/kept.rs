@@ -3,6 +3,7 @@
 //! A forked child has neither its parent's worker nor a right to its parent's locks, so it opens the
 //! store anew when it first asks for it. What the parent had not flushed by then is the parent's.
 
+use crate::flights::Flights;
 use crate::report::JournalQueue;
 use crate::settings::{Mode, Settings};
 use crate::worker::{QUEUE_BYTES, Worker};
@@ -32,6 +33,7 @@ struct Opened {
     /// There where the store has a folder that may be written.
     journal: Option<Arc<JournalQueue>>,
     worker: Worker,
+    flights: Flights,
 }
 
 impl Kept {
@@ -65,11 +67,13 @@ impl Kept {
     fn new(open: impl Fn() -> Place + Send + Sync + 'static, settings: &Settings) -> Self {
         let opened = PerProcess::new(move || {
             let (store, folder) = open();
+            let flights = Flights::new(folder.as_deref());
             let journal = folder.map(|folder| Arc::new(JournalQueue::new(&folder)));
             Opened {
                 worker: Worker::new(Arc::clone(&store), journal.clone()),
                 journal,
                 store,
+                flights,
             }
         });
         Self {
@@ -83,6 +87,11 @@ impl Kept {
     /// The store.
     pub(crate) fn store(&self) -> &dyn Store {
         &*self.opened.get().store
+    }
+
+    /// What is being compiled.
+    pub(crate) fn flights(&self) -> &Flights {
+        &self.opened.get().flights
     }
 
     /// Keeps a record; the worker writes it.

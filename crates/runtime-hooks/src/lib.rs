@@ -20,6 +20,7 @@ mod definitions;
 mod error;
 mod evaluate;
 mod explain;
+mod flights;
 mod host;
 mod keep;
 mod kept;

@@ -3,17 +3,22 @@
 use crate::cache::{Backend, Session};
 use crate::compilation::Compilation;
 use crate::evaluate::{Loaded, Names, Running};
+use crate::flights::{EXPENSIVE, Lead, ProcessLock, ProcessTurn, Turn};
 use crate::host::{Bindings, Host};
 use crate::keep::Known;
+use crate::kept::Kept;
 use crate::outcome::{Change, MissReason, Outcome, RejectReason};
 use rekindle_cache_core::Digest;
-use rekindle_cache_core::artifact::{Code, DependencyKind, Hasher, ImageRef, LoadFailure, Loader};
+use rekindle_cache_core::artifact::{
+    Code, Compiler, DependencyKind, Hasher, ImageRef, LoadFailure, Loader,
+};
 use rekindle_cache_core::key::FormKey;
 use rekindle_cache_core::metadata::{
     ArchivedDependencyRecord, ArchivedEntry, ArchivedMetadata, ArchivedSideTableRecord,
 };
 use rekindle_cache_core::store::{Found, Record, Store};
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 /// Why a record that was there is no hit, and whether its bytes are to blame.
 pub(crate) struct Refused {
@@ -30,6 +35,87 @@ impl Refused {
     }
 }
 
+/// Why no record was a hit.
+struct Missed {
+    outcome: Outcome,
+    /// What compiling the definition took before, if it was; else 0.
+    compile_ns: u64,
+}
+
+impl Default for Missed {
+    fn default() -> Self {
+        Self {
+            outcome: Outcome::Miss(MissReason::New),
+            compile_ns: 0,
+        }
+    }
+}
+
+impl Missed {
+    /// Of several refusals the gravest is told, and of equal ones the first: that of the newest record.
+    fn add(&mut self, other: Self) {
+        if gravity(&other.outcome) > gravity(&self.outcome) {
+            self.outcome = other.outcome;
+        }
+        self.compile_ns = self.compile_ns.max(other.compile_ns);
+    }
+}
+
+/// The lead in compiling a definition, which others wait for until this is dropped.
+pub(crate) struct Leading<'k> {
+    kept: &'k Kept,
+    // Dropped first: other processes may look as soon as the record is there.
+    process: Option<ProcessLock<'k>>,
+    thread: Option<Lead<'k>>,
+}
+
+impl<'k> Leading<'k> {
+    fn new(kept: &'k Kept, thread: Option<Lead<'k>>) -> Self {
+        Self {
+            kept,
+            process: None,
+            thread,
+        }
+    }
+
+    /// Takes the lead among processes as well, or waits for who has it: then it is worth looking again.
+    fn ask_processes(&mut self, key: &FormKey, known: Option<Duration>) -> bool {
+        if self.thread.is_none() {
+            return false;
+        }
+        match self.kept.flights().ask_processes(key, known) {
+            ProcessTurn::Lead(lock) => {
+                self.process = Some(lock);
+                false
+            }
+            ProcessTurn::LookAgain(lock) => {
+                self.process = Some(lock);
+                true
+            }
+            ProcessTurn::Alone => false,
+        }
+    }
+}
+
+impl Drop for Leading<'_> {
+    fn drop(&mut self) {
+        if let Some(lock) = &self.process
+            && lock.is_awaited()
+            && let Err(error) = self.kept.flush()
+        {
+            tracing::debug!(%error, "another process waits for what cannot be published");
+        }
+    }
+}
+
+/// Whether other processes have published anything since the last look.
+fn has_grown(store: &dyn Store) -> bool {
+    store.refresh().unwrap_or_else(|error| {
+        tracing::debug!(%error, "the cache cannot be looked at again");
+        false
+    })
+}
+
 /// Orders refusals: damage is told rather than staleness, staleness rather than absence.
 fn gravity(outcome: &Outcome) -> u8 {
     match outcome {
@@ -40,26 +126,54 @@ fn gravity(outcome: &Outcome) -> u8 {
 }
 
 impl<B: Backend> Session<B> {
-    /// Finds a record that is right now and loads it, or says why there is none. Before that is the answer,
-    /// records that other processes have published meanwhile are looked for.
-    pub(crate) fn look_up_twice(
+    /// Finds a record that is right now and loads it. Before there is none, records that other processes
+    /// have published meanwhile are looked for, and whoever compiles this very definition is waited for.
+    ///
+    /// # Errors
+    /// Why there is none, and the lead in compiling it, which others wait for until it is dropped.
+    pub(crate) fn look_up_or_lead<'k>(
         &self,
-        store: &dyn Store,
+        kept: &'k Kept,
         key: &FormKey,
         host: &dyn Host,
-    ) -> Result<Loaded<B>, Outcome> {
-        let refusal = match self.look_up(store, key, host) {
+    ) -> Result<Loaded<B>, (Outcome, Leading<'k>)> {
+        let store = kept.store();
+        let mut missed = match self.look_up(store, key, host) {
             Ok(loaded) => return Ok(loaded),
-            Err(refusal) => refusal,
+            Err(missed) => missed,
         };
-        match store.refresh() {
-            Ok(true) => self.look_up(store, key, host),
-            Ok(false) => Err(refusal),
-            Err(error) => {
-                tracing::debug!(%error, "the cache cannot be looked at again");
-                Err(refusal)
+        let again = |missed: &mut Missed| match self.look_up(store, key, host) {
+            Ok(loaded) => Some(loaded),
+            Err(newer) => {
+                missed.add(newer);
+                None
             }
+        };
+        let lead = match kept.flights().turn(key) {
+            Turn::Lead(lead) => Some(lead),
+            Turn::LookAgain => match again(&mut missed) {
+                Some(loaded) => return Ok(loaded),
+                None => None,
+            },
+            Turn::Alone => None,
+        };
+        // What was put since the first look, in this process or another.
+        let is_worth_a_look = has_grown(store) || lead.is_some();
+        if is_worth_a_look && let Some(loaded) = again(&mut missed) {
+            return Ok(loaded);
         }
+        let known = (missed.compile_ns > 0).then(|| Duration::from_nanos(missed.compile_ns));
+        let compiler = self.cache.backend.compiler();
+        let expected = known.unwrap_or_else(|| compiler.expected_cost());
+        let mut leading = Leading::new(kept, lead);
+        if expected > EXPENSIVE
+            && leading.ask_processes(key, known)
+            && has_grown(store)
+            && let Some(loaded) = again(&mut missed)
+        {
+            return Ok(loaded);
+        }
+        Err((missed.outcome, leading))
     }
 
     /// Finds a record that is right now and loads it, or says why there is none.
@@ -68,31 +182,35 @@ impl<B: Backend> Session<B> {
         store: &dyn Store,
         key: &FormKey,
         host: &dyn Host,
-    ) -> Result<Loaded<B>, Outcome> {
-        let mut refusal = Outcome::Miss(MissReason::New);
+    ) -> Result<Loaded<B>, Missed> {
+        let mut missed = Missed::default();
         let mut damaged_image = None;
         let mut hit = None;
         store.get(key, &mut |found| {
             let refused = match found {
-                Found::Record(record) => match self.revive(&record, host) {
-                    Ok(loaded) => {
-                        hit = Some((loaded, record.metadata.entry.compile_ns.to_native()));
-                        return ControlFlow::Break(());
+                Found::Record(record) => {
+                    let compile_ns = record.metadata.entry.compile_ns.to_native();
+                    match self.revive(&record, host) {
+                        Ok(loaded) => {
+                            hit = Some((loaded, compile_ns));
+                            return ControlFlow::Break(());
+                        }
+                        Err(Refused { outcome, damage }) => {
+                            damaged_image = damaged_image.take().or(damage);
+                            Missed {
+                                outcome,
+                                compile_ns,
+                            }
+                        }
                     }
-                    Err(Refused { outcome, damage }) => {
-                        damaged_image = damaged_image.take().or(damage);
-                        outcome
-                    }
-                },
-                Found::Damaged(damage) => {
-                    Outcome::Rejected(RejectReason::Damaged(damage.to_string()))
                 }
+                Found::Damaged(damage) => Missed {
+                    outcome: Outcome::Rejected(RejectReason::Damaged(damage.to_string())),
+                    compile_ns: 0,
+                },
                 _ => return ControlFlow::Continue(()),
             };
-            // Of several refusals the gravest is told, and of equal ones that of the newest record.
-            if gravity(&refused) > gravity(&refusal) {
-                refusal = refused;
-            }
+            missed.add(refused);
             ControlFlow::Continue(())
         });
         let Some((loaded, compile_ns)) = hit else {
@@ -100,7 +218,7 @@ impl<B: Backend> Session<B> {
             if let Some(what) = damaged_image {
                 store.report_damage(key, &what);
             }
-            return Err(refusal);
+            return Err(missed);
         };
         self.counters.saved(compile_ns);
         Ok(loaded)

@@ -2,6 +2,7 @@
 
 #![cfg(feature = "cranelift")]
 
+mod crowd;
 mod dependencies;
 mod evaluation;
 mod explaining;
