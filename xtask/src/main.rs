@@ -5,7 +5,9 @@
 
 mod bench;
 mod checks;
+mod fuzz;
 mod packages;
+mod soak;
 mod steps;
 mod tests;
 mod workspace;
@@ -14,6 +16,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use steps::Steps;
 
 /// The project's commands.
@@ -32,9 +35,9 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Run every check, then the tests.
+    /// Run every check, fuzz for a minute, then run the tests.
     Ci {
-        /// Run the checks alone.
+        /// Run the checks alone, fuzzing included.
         #[arg(long)]
         without_tests: bool,
     },
@@ -44,6 +47,26 @@ enum Command {
     Clippy,
     /// Check that the documentation builds and its links lead somewhere.
     Doc,
+    /// Fuzz what takes foreign bytes: linking objects, validating images.
+    Fuzz {
+        /// For how long in total.
+        #[arg(long, default_value_t = FUZZ_SECONDS)]
+        seconds: u64,
+    },
+    /// Run the long variants of all tests, then fuzz for hours.
+    ///
+    /// Sets REKINDLE_SOAK=1 and runs all tests in release. Of the loader that means: all 200
+    /// generated programs by two compilers at two levels instead of 12; a million changed objects and
+    /// a million changed images instead of 10,000 each; and long counts and times of everything else
+    /// that has them. Then both fuzz targets share the hours. Findings of the fuzzer stay in
+    /// fuzz/artifacts, what it learnt in fuzz/corpus. A single long test is run by
+    /// `REKINDLE_SOAK=1 cargo test --release -p PACKAGE --test NAME`.
+    #[command(verbatim_doc_comment)]
+    Soak {
+        /// How long to fuzz; the tests take as long as they take.
+        #[arg(long, default_value_t = 1.0, value_parser = hours)]
+        hours: f64,
+    },
     /// Run a benchmark, with everything it measures built in release.
     Bench {
         /// The benchmark's name.
@@ -52,6 +75,17 @@ enum Command {
         #[arg(long, value_name = "PATH")]
         json: Option<PathBuf>,
     },
+}
+
+/// How long continuous integration fuzzes.
+const FUZZ_SECONDS: u64 = 60;
+
+fn hours(text: &str) -> Result<f64, String> {
+    let hours: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    match hours.is_finite() && (0.0..=10_000.0).contains(&hours) {
+        true => Ok(hours),
+        false => Err("between 0 and 10,000, please".to_owned()),
+    }
 }
 
 fn main() -> ExitCode {
@@ -77,6 +111,7 @@ fn run(command: &Command, steps: &mut Steps) -> Result<()> {
             checks::fmt(steps)?;
             checks::clippy(steps)?;
             checks::doc(steps)?;
+            fuzz::run(steps, Duration::from_secs(FUZZ_SECONDS))?;
             if *without_tests {
                 return Ok(());
             }
@@ -85,6 +120,8 @@ fn run(command: &Command, steps: &mut Steps) -> Result<()> {
         Command::Fmt => checks::fmt(steps),
         Command::Clippy => checks::clippy(steps),
         Command::Doc => checks::doc(steps),
+        Command::Fuzz { seconds } => fuzz::run(steps, Duration::from_secs(*seconds)),
+        Command::Soak { hours } => soak::run(steps, *hours),
         Command::Bench { name, json } => bench::run(steps, name, json.as_deref()),
     }
 }

@@ -1,65 +1,163 @@
-//! Programs that the tests call, and the system's packages that bring them.
+//! Programs and libraries that the tests use, and the system's packages that bring them.
 
 use anyhow::{Result, bail};
 use std::env;
 use std::path::Path;
 use xshell::{Shell, cmd};
 
-/// A program that the tests call.
+/// Something that the tests use.
 struct Needed {
-    /// Any one of these will do.
-    programs: &'static [&'static str],
+    found_by: FoundBy,
     /// What it is for.
     purpose: &'static str,
     /// The Debian package that has it.
     package: &'static str,
+    /// Whether tests fail without it; otherwise those that want it say that they are skipped.
+    required: bool,
 }
+
+enum FoundBy {
+    /// Any one of these will do.
+    Programs(&'static [&'static str]),
+    /// A static library, which comes with its headers.
+    Library(&'static str),
+}
+
+use FoundBy::{Library, Programs};
 
 const NEEDED: &[Needed] = &[
     Needed {
-        programs: &["cc", "gcc", "clang"],
+        found_by: Programs(&["cc", "gcc", "clang"]),
         purpose: "a C compiler: links everything, and makes objects for the loader's tests",
         package: "gcc",
+        required: true,
     },
     Needed {
-        programs: &["c++", "g++", "clang++"],
+        found_by: Programs(&["c++", "g++", "clang++"]),
         purpose: "a C++ compiler: makes objects for the loader's tests",
         package: "g++",
+        required: true,
     },
     Needed {
-        programs: &["setpriv"],
+        found_by: Programs(&["setpriv"]),
         purpose: "runs tests of file permissions as another user, since root ignores them",
         package: "util-linux",
+        required: true,
+    },
+    Needed {
+        found_by: Programs(&["clang-22"]),
+        purpose: "a second compiler, whose objects differ: generated programs run through the loader",
+        package: "clang-22",
+        required: false,
+    },
+    Needed {
+        found_by: Programs(&["ld.lld-22"]),
+        purpose: "a linker that knows the right bytes of every relocation",
+        package: "lld-22",
+        required: false,
+    },
+    Needed {
+        found_by: Library("libsqlite3.a"),
+        purpose: "a whole library to run through the loader",
+        package: "libsqlite3-dev",
+        required: false,
+    },
+    Needed {
+        found_by: Programs(&["sqlite3"]),
+        purpose: "knows the answers that the loaded sqlite has to give",
+        package: "sqlite3",
+        required: false,
+    },
+    Needed {
+        found_by: Library("libz.a"),
+        purpose: "a whole library to run through the loader",
+        package: "zlib1g-dev",
+        required: false,
+    },
+    Needed {
+        found_by: Programs(&["gzip"]),
+        purpose: "reads what the loaded zlib wrote",
+        package: "gzip",
+        required: false,
+    },
+    Needed {
+        found_by: Library("libgmp.a"),
+        purpose: "a whole library to run through the loader, much of it assembler",
+        package: "libgmp-dev",
+        required: false,
+    },
+    Needed {
+        found_by: Programs(&["valgrind"]),
+        purpose: "sees what the loader reads and writes without right",
+        package: "valgrind",
+        required: false,
     },
 ];
 
 /// Installs what is missing with `apt-get`, where this user may, and says what it does.
+///
+/// # Errors
+/// If something required is missing and cannot be installed. What is merely wanted gets a line.
 pub(crate) fn install_missing(shell: &Shell) -> Result<()> {
-    let mut packages = Vec::new();
+    let mut required = Vec::new();
+    let mut wanted = Vec::new();
     for needed in NEEDED {
-        let name = needed.programs.join(" or ");
-        match needed.programs.iter().find(|program| is_installed(program)) {
-            Some(program) => eprintln!("   {program} is there"),
+        let name = match needed.found_by {
+            Programs(names) => names.join(" or "),
+            Library(name) => name.to_owned(),
+        };
+        match needed.find(shell) {
+            Some(found) => eprintln!("   {found} is there"),
             None => {
                 eprintln!("   {name} is missing: {}", needed.purpose);
-                packages.push(needed.package);
+                match needed.required {
+                    true => required.push(needed.package),
+                    false => wanted.push(needed.package),
+                }
             }
         }
     }
-    if packages.is_empty() {
+    if required.is_empty() && wanted.is_empty() {
         return Ok(());
     }
-    let Some(install) = Installer::find(shell) else {
-        bail!(
-            "please install what is missing (on Debian and Ubuntu: apt-get install {}); \
-             there is no apt-get here, or it needs root and sudo is not there without a password",
-            packages.join(" ")
-        );
+    let Some(installer) = Installer::find(shell) else {
+        if !required.is_empty() {
+            bail!(
+                "please install what is missing (on Debian and Ubuntu: apt-get install {}); there \
+                 is no apt-get here, or it needs root and sudo is not there without a password",
+                [required, wanted].concat().join(" ")
+            );
+        }
+        say_skipped(&wanted);
+        return Ok(());
     };
-    install.run(shell, &["update"])?;
-    let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
-    arguments.extend(&packages);
-    install.run(shell, &arguments)
+    let updated = installer.run(shell, &["update"]);
+    if !required.is_empty() {
+        updated?;
+        installer.install(shell, &required)?;
+    }
+    // All at once, as that is quicker; one package that this system lacks must not cost the others.
+    if !wanted.is_empty() && installer.install(shell, &wanted).is_err() {
+        wanted.retain(|package| installer.install(shell, &[package]).is_err());
+        say_skipped(&wanted);
+    }
+    Ok(())
+}
+
+fn say_skipped(packages: &[&str]) {
+    for package in packages {
+        eprintln!("   {package} cannot be installed here: tests that want it will be skipped");
+    }
+}
+
+impl Needed {
+    /// What of it is there.
+    fn find(&self, shell: &Shell) -> Option<&'static str> {
+        match self.found_by {
+            Programs(names) => names.iter().find(|name| is_installed(name)).copied(),
+            Library(name) => has_library(shell, name).then_some(name),
+        }
+    }
 }
 
 /// How this user calls `apt-get`.
@@ -84,6 +182,12 @@ impl Installer {
         may.then_some(Self::BySudo)
     }
 
+    fn install(&self, shell: &Shell, packages: &[&str]) -> Result<()> {
+        let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
+        arguments.extend(packages);
+        self.run(shell, &arguments)
+    }
+
     fn run(&self, shell: &Shell, arguments: &[&str]) -> Result<()> {
         let _no_questions = shell.push_env("DEBIAN_FRONTEND", "noninteractive");
         match self {
@@ -94,8 +198,15 @@ impl Installer {
     }
 }
 
+/// Whether the C compiler finds the static library `name`.
+fn has_library(shell: &Shell, name: &str) -> bool {
+    let asked = cmd!(shell, "cc --print-file-name={name}").quiet().read();
+    // What it does not find it echoes.
+    asked.is_ok_and(|path| Path::new(path.trim()).is_absolute())
+}
+
 /// Whether `program` is on the search path.
-fn is_installed(program: &str) -> bool {
+pub(crate) fn is_installed(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|folder| is_program(&folder.join(program)))
 }
@@ -121,5 +232,13 @@ mod tests {
         assert!(is_installed("sh"));
         assert!(!is_installed("no-such-program-anywhere"));
         assert!(!is_program(Path::new("/")), "a folder is no program");
+    }
+
+    #[test]
+    fn libraries_are_found_where_the_compiler_looks() -> Result<()> {
+        let shell = Shell::new()?;
+        assert!(has_library(&shell, "libgcc.a"));
+        assert!(!has_library(&shell, "libno-such-library.a"));
+        Ok(())
     }
 }

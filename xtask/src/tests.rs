@@ -9,8 +9,10 @@ use xshell::cmd;
 /// Installs what is missing, builds the binaries, and runs `cargo test` with `arguments`.
 pub(crate) fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
     steps.step("what the tests need", packages::install_missing)?;
-    // Tests start the binaries as processes, which `cargo test` alone does not build for them.
-    steps.step("build", |shell| Ok(cmd!(shell, "cargo build").run()?))?;
+    // Tests start the binaries and examples as processes, which `cargo test` alone does not build for them.
+    steps.step("build", |shell| {
+        Ok(cmd!(shell, "cargo build --bins --examples").run()?)
+    })?;
     steps.step("test", |shell| {
         let _binaries = shell.push_env(BIN_DIR, target_folder(shell)?.join("debug"));
         Ok(cmd!(shell, "cargo test {arguments...}").run()?)

@@ -2,21 +2,41 @@
 
 use crate::image::DATA_DISTANCE;
 use crate::memory::process::ProcessImport;
+use crate::memory::room::Place;
+use crate::memory::tables::Table;
+use crate::tls::Module;
 use rekindle_cache_core::{artifact, symbol_hash};
+use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Code that [`NativeLoader`](crate::NativeLoader) loaded.
 ///
-/// Dropping it frees the handle alone: the code stays for the life of the process.
+/// Dropping it frees the handle alone: the code stays for the life of the process, unless a host that
+/// can vouch for its end [unloads](crate::NativeLoader::unload) it.
 #[derive(Debug)]
 pub struct Code {
+    /// What unloading needs; `None` while it is being loaded.
+    pub(crate) loaded: Option<Loaded>,
+    /// Others may refer to it, so that it must never go: it provides what is one per process.
+    pub(crate) stays: bool,
+    /// Its number as a module of thread-locals, which unloading gives back and nothing else.
+    pub(crate) thread_module: Option<ManuallyDrop<Module>>,
+    /// Where the pointers to its finalisers lie in the payload.
+    pub(crate) finalisers: Range<usize>,
     pub(crate) base: usize,
     pub(crate) payload_size: usize,
     pub(crate) text_size: usize,
     pub(crate) data_size: usize,
     pub(crate) exports: Box<[ExportedAddress]>,
     pub(crate) process_imports: Vec<Arc<ProcessImport>>,
+}
+
+/// Where an image lies, and how the unwinder knows it.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) place: Place,
+    pub(crate) table: Option<Table>,
 }
 
 /// An export, known by its hash: names are not kept.

@@ -74,9 +74,9 @@ pub enum LinkError {
         /// Where it is.
         site: Site,
     },
-    /// A thread-local variable, which this version does not load.
+    /// A thread-local of the object itself, reached as if it were an executable's.
     #[error(
-        "thread-local variables are not supported yet: {relocation} ({site}); compile with -femulated-tls, or keep the variable in the host"
+        "{relocation} takes a thread-local to lie at a fixed distance from the thread pointer, but the object's own does not ({site}); compile with -fPIC and without -ftls-model, or with -femulated-tls"
     )]
     ThreadLocal {
         /// The relocation's name.
@@ -84,17 +84,41 @@ pub enum LinkError {
         /// Where it is.
         site: Site,
     },
-    /// A function whose address a resolver picks at run time, which this version does not load.
+    /// A thread-local that is referred to as if it were an ordinary variable.
     #[error(
-        "indirect functions (STT_GNU_IFUNC) are not supported yet: {site}; compile without target clones"
+        "{relocation} asks for the address of a thread-local, which differs between threads ({site}); declare the variable thread-local in every unit"
     )]
-    IndirectFunction {
-        /// Where it is used.
+    ThreadLocalAddress {
+        /// The relocation's name.
+        relocation: &'static str,
+        /// Where it is.
         site: Site,
+    },
+    /// An ordinary symbol that is referred to as if it were thread-local.
+    #[error(
+        "{relocation} is for thread-locals, but refers to something else ({site}); declare the variable alike in every unit"
+    )]
+    NotThreadLocal {
+        /// The relocation's name.
+        relocation: &'static str,
+        /// Where it is.
+        site: Site,
+    },
+    /// A name that two of the objects define.
+    #[error(
+        "objects {first} and {second} both define `{symbol}` (counted from 0); make one of them static, inline or weak"
+    )]
+    DuplicateSymbol {
+        /// The name.
+        symbol: String,
+        /// The number of the object that has it first.
+        first: usize,
+        /// The number of the other.
+        second: usize,
     },
     /// A relocation of a kind that is not linked here.
     #[error(
-        "relocations of kind {relocation} ({kind}) are not supported: {site}; compile for the small code model"
+        "relocations of kind {relocation} ({kind}) are not supported: {site}; it is none that compilers give for position-independent code"
     )]
     UnsupportedRelocation {
         /// The relocation's name, if it is known.
@@ -207,6 +231,14 @@ pub enum LoadError {
     )]
     UnresolvedSymbol {
         /// The name.
+        symbol: String,
+    },
+    /// A thread-local of the host that has no fixed distance from the thread pointer, or none that fits.
+    #[error(
+        "the thread-local `{symbol}` of the host does not lie at one distance from the thread pointer in all threads; compile with -fPIC and without -ftls-model, or link its library when the program is linked"
+    )]
+    ThreadLocalDistance {
+        /// The variable.
         symbol: String,
     },
     /// The system gave no memory, or none that can be executed.

@@ -54,13 +54,15 @@
 //! | `image` | the image's bytes: written, validated, read in place | none |
 //! | `memory` | windows of executable memory, the unwinder, `dlsym` | yes, behind small interfaces |
 //! | `load` | image to code | to run initialisers |
+//! | `tls` | thread-locals of images, and of the host's modules | to read and hand out blocks |
+//! | `shared`, `modules`, `provided` | what is one per process; what its modules have | to read their tables |
 //!
 //! # Limits of this version
 //!
-//! Position-independent objects only. Thread-local variables (other than emulated ones), indirect
-//! functions and the large code model are refused with an error that says what to do. Every definition
-//! in an object binds inside its image; weak definitions are not yet shared between images.
-//! Finalisers (`.fini_array`) are linked but not run, as code is never unloaded.
+//! Position-independent objects only. Variables that C++ wants once per process are shared between
+//! images by name, size and initial contents; other definitions of an object bind inside its image.
+//! Finalisers (`.fini_array`, and what code registers with `atexit`) run when code is unloaded, or at
+//! the end of the process.
 //!
 //! # Trust
 //!
@@ -76,17 +78,28 @@ mod image;
 mod link;
 mod load;
 mod memory;
+mod modules;
+mod provided;
+mod shared;
+mod tls;
+mod unload;
 
 pub use code::Code;
 pub use error::{ImageError, LinkError, LoadError, Site};
 pub use image::{DATA_DISTANCE, Description, ImportedName, MAX_ALIGNMENT, check};
 pub use memory::process::{Module, ProcessImport};
+pub use shared::SharingStatistics;
+pub use unload::UnloadError;
 
 use load::Runtime;
 use memory::fork::PerProcess;
 use memory::process::ProcessSymbols;
+use memory::profile::Profile;
 use memory::room::Windows;
 use rekindle_cache_core::artifact::{FormatId, Image, ImageRef, Loader, Symbols};
+use shared::Registry;
+use std::sync::{Arc, Mutex};
+use tls::host::HostVariables;
 
 /// Links and loads x86-64 ELF objects in this process.
 ///
@@ -103,6 +116,50 @@ pub struct Options {
     /// Keep to anonymous memory, with a change of protection for each image, instead of two views of a
     /// memfd: slower, but Linux `perf` resolves symbols of code there.
     pub anonymous_memory: bool,
+
+    /// Keep to what the host's `Symbols` give: names that they do not know are not looked up in the
+    /// process, so that an image cannot depend on what nobody has declared.
+    pub host_symbols_only: bool,
+    /// Write a line for each exported function to `perf-PID.map` in the temporary folder, where
+    /// Linux `perf` and others look for it. Goes with anonymous memory, as `perf` ignores the file for
+    /// code in a memfd. Costs a system call for each image.
+    pub perf_map: bool,
+    /// Write a record for each exported function, with its code, to `jit-PID.dump` in the temporary
+    /// folder, for `perf record -k mono` and then `perf inject --jit`. Costs a system call for each
+    /// image.
+    pub jitdump: bool,
+}
+
+/// How a loader's memory is used in one process. Sizes are in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct MemoryStatistics {
+    /// Windows that are mapped.
+    pub windows: usize,
+    /// What images take up, padding and data included, with those that wait.
+    pub used: usize,
+    /// Images that were loaded.
+    pub loaded: u64,
+    /// Images that were unloaded: `loaded - unloaded` are there, in use or left behind.
+    pub unloaded: u64,
+    /// Loads into memory between images, which another had before.
+    pub loaded_into_used_memory: u64,
+    /// Memory of unloaded images that waits until it can be used again.
+    pub waiting: usize,
+    /// Memory of unloaded images that can be used again.
+    pub free: usize,
+    /// Memory that is never used again, as the system has no way to make cores forget instructions.
+    pub lost: usize,
+    /// How often every core was made to forget.
+    pub barriers: usize,
+    /// Images that have an unwind table.
+    pub unwind_tables: usize,
+    /// As how many tables the unwinder sees them.
+    pub unwind_registrations: usize,
+    /// Memory that the helper thread has made ready.
+    pub made_ready_ahead: usize,
+    /// The CPU time that it has taken for it.
+    pub helper_cpu_time: std::time::Duration,
 }
 
 impl NativeLoader {
@@ -113,18 +170,90 @@ impl NativeLoader {
 
     /// A loader with `options`.
     pub fn with_options(options: Options) -> Self {
+        let last: Mutex<Option<Arc<Registry>>> = Mutex::new(None);
         Self {
             runtime: PerProcess::new(move || Runtime {
-                windows: Windows::new(options.anonymous_memory),
+                host_symbols_only: options.host_symbols_only,
+                registry: inherit(&last),
+                host_variables: HostVariables::default(),
+                windows: Windows::new(
+                    options.anonymous_memory || options.perf_map,
+                    Profile::new(options.perf_map, options.jitdump, &std::env::temp_dir()),
+                ),
                 process: ProcessSymbols::default(),
             }),
         }
+    }
+
+    /// Links several objects into one image from which `roots` can be called: a definition in one of
+    /// them serves all, a strong one before a weak one, and of COMDAT groups the first is kept.
+    ///
+    /// # Errors
+    /// As for [`prepare`](Loader::prepare), and a name that two of the objects define.
+    pub fn prepare_objects(&self, objects: &[&[u8]], roots: &[&str]) -> Result<Image, LoadError> {
+        Ok(Image::new(link::link(objects, roots)?))
+    }
+
+    /// How often variables that have to be one per process were shared, and how often they could not be.
+    pub fn sharing_statistics(&self) -> SharingStatistics {
+        self.runtime.get().registry.statistics()
     }
 
     /// Bytes of code windows that loaded images take up in this process, padding and data included.
     pub fn memory_used(&self) -> usize {
         self.runtime.get().windows.used()
     }
+
+    /// How this loader's memory is used in this process.
+    pub fn memory_statistics(&self) -> MemoryStatistics {
+        let windows = &self.runtime.get().windows;
+        let counts = windows.counts();
+        let (unwind_tables, unwind_registrations) = windows.tables.count();
+        MemoryStatistics {
+            windows: counts.windows,
+            used: counts.used,
+            loaded: counts.loaded,
+            unloaded: counts.unloaded,
+            loaded_into_used_memory: counts.loaded_again,
+            waiting: counts.waiting,
+            free: counts.free,
+            lost: counts.lost,
+            barriers: counts.barriers,
+            unwind_tables,
+            unwind_registrations,
+            made_ready_ahead: counts.ahead,
+            helper_cpu_time: counts.ahead_cpu,
+        }
+    }
+
+    /// Takes `code` out of the process: its finalisers run (what it registered with `__cxa_atexit`
+    /// and `atexit`, then `.fini_array`, each from the last to the first), its unwind table is
+    /// removed, and its memory is used for other images, once every core of the machine has forgotten
+    /// its instructions.
+    ///
+    /// # Errors
+    /// The code is not this loader's in this process, or is shared; it stays as it is then.
+    ///
+    /// # Safety
+    /// Nothing of the code may remain: no frame on any stack, no pointer to its functions or data that
+    /// is followed again (in virtual tables, of exceptions in flight, in the host's tables), no
+    /// destructor of a thread-local that is yet to run; and finalisers may run on this thread now.
+    pub unsafe fn unload(&self, code: Code) -> Result<(), UnloadError> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { unload::unload(self.runtime.get(), code) }
+    }
+}
+
+/// The registry of a process: a child starts with its parent's, as what was loaded before stays in place.
+fn inherit(last: &Mutex<Option<Arc<Registry>>>) -> Arc<Registry> {
+    // Not waiting: in a child, whoever holds the lock is not there any more.
+    let Ok(mut last) = last.try_lock() else {
+        return Arc::default();
+    };
+    let registry = last.as_ref().map(|registry| registry.inherited());
+    let registry = Arc::new(registry.unwrap_or_default());
+    *last = Some(Arc::clone(&registry));
+    registry
 }
 
 impl Default for NativeLoader {
@@ -151,7 +280,7 @@ impl Loader for NativeLoader {
     }
 
     fn prepare(&self, object: &[u8], roots: &[&str]) -> Result<Image, LoadError> {
-        Ok(Image::new(link::link(object, roots)?))
+        self.prepare_objects(&[object], roots)
     }
 
     unsafe fn load(&self, image: ImageRef<'_>, symbols: &dyn Symbols) -> Result<Code, LoadError> {

@@ -5,15 +5,23 @@
 //! anything is written, since it may load other images meanwhile, fork, or panic. After that nothing can
 //! fail until the image is complete.
 
-use crate::code::{Code, ExportedAddress};
+use crate::code::{Code, ExportedAddress, Loaded};
 use crate::error::{ImageError, LoadError};
 use crate::image::DATA_DISTANCE;
-use crate::image::read::{self, Description};
+use crate::image::format::ImportKind;
+use crate::image::read::{self, Description, ImportedName};
+use crate::memory::finalise;
 use crate::memory::process::{ProcessImport, ProcessSymbols};
-use crate::memory::room::Windows;
+use crate::memory::room::{Place, Windows};
+use crate::memory::tables::Table;
 use crate::memory::unwind::Unwinder;
+use crate::provided;
+use crate::shared::{Found, Registry};
+use crate::tls::host::HostVariables;
+use crate::tls::{self, Module};
 use rekindle_cache_core::artifact::{ImageRef, Symbols};
 use rekindle_cache_core::checksum;
+use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -21,6 +29,10 @@ use std::sync::Arc;
 pub(crate) struct Runtime {
     pub(crate) windows: Windows,
     pub(crate) process: ProcessSymbols,
+    pub(crate) host_variables: HostVariables,
+    pub(crate) registry: Arc<Registry>,
+    /// Nothing is looked up in the process.
+    pub(crate) host_symbols_only: bool,
 }
 
 /// Imports whose addresses fit on the stack.
@@ -75,20 +87,34 @@ pub(crate) unsafe fn load(
 
     let mut few = [0; FEW];
     let mut many = Vec::new();
-    let addresses = match description.imports().len() {
+    let addresses = match description.all_imports().len() {
         count if count <= FEW => few.get_mut(..count).unwrap_or_default(),
         count => {
             many.resize(count, 0);
             many.as_mut_slice()
         }
     };
-    let process_imports = resolve(&description, symbols, &runtime.process, addresses)?;
-    if !is_current() {
+    let threads = description.threads();
+    let module = threads
+        .map(|threads| Module::new(base, &threads))
+        .transpose()?;
+    let host = Host {
+        symbols,
+        is_current: &is_current,
+    };
+    let number = module.as_ref().map(Module::number);
+    let resolved = resolve_all(runtime, &description, &host, number, addresses);
+    if let Err(LoadError::Forked) = resolved {
         // This is a child that the host made just now: the memory is its parent's, who goes on.
         std::mem::forget(span);
         return Err(LoadError::Forked);
     }
+    let (process_imports, found) = resolved?;
 
+    let decided = found.map(|found| {
+        let registry = &runtime.registry;
+        registry.decide(&description, found, base as u64, addresses)
+    });
     apply(&description, payload, data, base as u64, addresses)?;
     let exports = description
         .export_places()
@@ -97,7 +123,11 @@ pub(crate) unsafe fn load(
             address: base + place as usize,
         })
         .collect();
-    let code = Code {
+    let mut code = Code {
+        loaded: None,
+        stays: false,
+        thread_module: module.map(ManuallyDrop::new),
+        finalisers: description.finalisers(),
         base,
         payload_size: shape.payload_size,
         text_size: description.text_size(),
@@ -106,33 +136,140 @@ pub(crate) unsafe fn load(
         process_imports,
     };
     let initialisers = description.initialisers();
-    span.keep()?;
+    let profile = &runtime.windows.profile;
+    let names = profile.is_wanted().then(|| description.named_places());
+    let names: Vec<(usize, String)> = names
+        .into_iter()
+        .flatten()
+        .map(|(name, place)| (base + place as usize, name.to_owned()))
+        .collect();
+    let indirect = description.indirect();
+    let place = span.keep()?;
+    code.stays = decided.is_some_and(|decided| decided.publish());
+    if profile.is_wanted() {
+        let mut names = names.iter().map(|(at, name)| (*at, &**name)).collect();
+        // SAFETY: the code is in place.
+        unsafe { profile.loaded(code.text(), &mut names) };
+    }
     // SAFETY: the image is in place for good, and the caller vouches for it.
-    unsafe { start(&code, unwind, initialisers) };
+    let table = unsafe {
+        start(
+            &runtime.windows,
+            &place,
+            &code,
+            unwind,
+            initialisers,
+            indirect,
+        )
+    };
+    code.loaded = Some(Loaded { place, table });
     Ok(code)
 }
 
-/// Asks the host, then the process, for each import. Returns what the process gave.
-fn resolve(
-    description: &Description<'_>,
-    symbols: &dyn Symbols,
-    process: &ProcessSymbols,
-    addresses: &mut [u64],
-) -> Result<Vec<Arc<ProcessImport>>, LoadError> {
-    let mut from_process = Vec::new();
-    for (import, address) in description.imports().zip(addresses) {
-        if let Some(given) = symbols.address(import.hash, import.name) {
-            *address = given;
-        } else if let Some(found) = process.find(import.hash, import.name) {
-            *address = found.address() as u64;
-            from_process.push(found);
-        } else if !import.weak {
-            return Err(LoadError::UnresolvedSymbol {
-                symbol: import.name.to_owned(),
-            });
+/// The host, asked with care.
+pub(crate) struct Host<'h> {
+    symbols: &'h dyn Symbols,
+    is_current: &'h dyn Fn() -> bool,
+}
+
+impl Host<'_> {
+    /// What the host has under a name. It may fork meanwhile; in the child the image that is being
+    /// loaded is not there, and nothing of it may be looked at again.
+    pub(crate) fn address(&self, hash: u64, name: &str) -> Result<Option<u64>, LoadError> {
+        let address = self.symbols.address(hash, name);
+        match (self.is_current)() {
+            true => Ok(address),
+            false => Err(LoadError::Forked),
         }
     }
-    Ok(from_process)
+}
+
+/// Finds the values of all imports but those of shared variables, and what there is of the latter.
+fn resolve_all(
+    runtime: &Runtime,
+    description: &Description<'_>,
+    host: &Host<'_>,
+    module: Option<u64>,
+    addresses: &mut [u64],
+) -> Result<(Vec<Arc<ProcessImport>>, Option<Found>), LoadError> {
+    let mut from_process = Vec::new();
+    for (import, address) in description.all_imports().zip(addresses) {
+        *address = resolve(runtime, &import, host, module, &mut from_process)?;
+    }
+    let found = match description.shared() {
+        [] => None,
+        _ => {
+            let process = (!runtime.host_symbols_only).then_some(&runtime.process);
+            let registry = &runtime.registry;
+            Some(registry.find(description, host, process, &mut from_process)?)
+        }
+    };
+    Ok((from_process, found))
+}
+
+/// The value of an import. What the process gave is added to `from_process`.
+fn resolve(
+    runtime: &Runtime,
+    import: &ImportedName<'_>,
+    host: &Host<'_>,
+    module: Option<u64>,
+    from_process: &mut Vec<Arc<ProcessImport>>,
+) -> Result<u64, LoadError> {
+    let name = import.name;
+    let unresolved = || match import.weak {
+        true => Ok(0),
+        false => Err(LoadError::UnresolvedSymbol {
+            symbol: name.to_owned(),
+        }),
+    };
+    let variables = &runtime.host_variables;
+    match import.kind {
+        ImportKind::Address => {
+            if let Some(given) = host.address(import.hash, name)? {
+                return Ok(given);
+            }
+            if runtime.host_symbols_only {
+                return unresolved();
+            }
+            if let Some(found) = runtime.process.find(import.hash, name) {
+                let address = found.address() as u64;
+                from_process.push(found);
+                return Ok(address);
+            }
+            provided::address(name).map_or_else(unresolved, |address| Ok(address as u64))
+        }
+        ImportKind::ThreadModule | ImportKind::ThreadOffset | ImportKind::PointerOffset
+            if runtime.host_symbols_only =>
+        {
+            unresolved()
+        }
+        ImportKind::ThreadModule => {
+            let variable = variables.find(name);
+            variable.map_or_else(unresolved, |variable| Ok(variable.module))
+        }
+        ImportKind::ThreadOffset => {
+            let variable = variables.find(name);
+            variable.map_or_else(unresolved, |variable| Ok(variable.offset))
+        }
+        ImportKind::PointerOffset => {
+            if variables.find(name).is_none() {
+                return unresolved();
+            }
+            variables
+                .distance(name)
+                .ok_or_else(|| LoadError::ThreadLocalDistance {
+                    symbol: name.to_owned(),
+                })
+        }
+        // Decided later, for all of an image's at once.
+        ImportKind::Shared => Ok(0),
+        ImportKind::OwnModule => module.ok_or(LoadError::Image(ImageError::Invalid {
+            part: "thread-locals",
+            index: 0,
+        })),
+        ImportKind::ThreadGetAddress => Ok(tls::get_address as *const () as u64),
+        ImportKind::ThreadDescriptor => Ok(tls::descriptor_resolver() as u64),
+    }
 }
 
 /// Writes the initial data and all fixups.
@@ -142,7 +279,7 @@ fn apply(
     data: &mut [u8],
     base: u64,
     addresses: &[u64],
-) -> Result<(), ImageError> {
+) -> Result<(), LoadError> {
     let initial = description.data();
     data.get_mut(..initial.len())
         .ok_or(ImageError::Invalid {
@@ -170,6 +307,21 @@ fn apply(
     for (index, place) in (0..).zip(description.base_fixups()) {
         add(place, base).ok_or(invalid("base fixup", index))?;
     }
+    for (index, (place, import)) in (0..).zip(description.narrow_fixups()) {
+        let value = addresses.get(import as usize).copied();
+        let word = payload.get_mut(place as usize..);
+        let word = word.and_then(|rest| rest.first_chunk_mut::<4>());
+        let (Some(value), Some(word)) = (value, word) else {
+            return Err(invalid("narrow fixup", index).into());
+        };
+        let sum = i64::from(i32::from_le_bytes(*word)).wrapping_add(value as i64);
+        let sum = i32::try_from(sum).map_err(|_| LoadError::ThreadLocalDistance {
+            symbol: description
+                .import(import)
+                .map_or_else(String::new, |import| import.name.to_owned()),
+        })?;
+        *word = sum.to_le_bytes();
+    }
     Ok(())
 }
 
@@ -178,14 +330,31 @@ fn apply(
 /// # Safety
 /// The image of `code` is complete, in place, and trusted; its unwind tables and initialisers lie in
 /// the payload where its description says.
-unsafe fn start(code: &Code, unwind: Option<(Unwinder, Range<usize>)>, initialisers: Range<usize>) {
+unsafe fn start(
+    windows: &Windows,
+    place: &Place,
+    code: &Code,
+    unwind: Option<(Unwinder, Range<usize>)>,
+    initialisers: Range<usize>,
+    indirect: Range<usize>,
+) -> Option<Table> {
     // SAFETY: the run view is readable, `keep` left the payload in it, and it is never unmapped or
     // written again.
-    let payload = unsafe { std::slice::from_raw_parts(code.base as *const u8, code.payload_size) };
-    if let Some((unwinder, range)) = unwind {
-        let table = payload.get(range.clone()).unwrap_or_default();
+    let payload: &'static [u8] =
+        unsafe { std::slice::from_raw_parts(code.base as *const u8, code.payload_size) };
+    let table = unwind.map(|(unwinder, range)| {
+        let table = payload.get(range).unwrap_or_default();
+        let tables = &windows.tables;
         // SAFETY: the caller vouches for the image, which is where it will stay.
-        unsafe { unwinder.register(code.base + range.start, table) };
+        unsafe { tables.add(unwinder, place.window, code.payload(), table) }
+    });
+    // SAFETY: the caller vouches for the image, whose unwind table is known by now.
+    unsafe { choose_functions(code, indirect) };
+    let finalisers = payload.get(code.finalisers.clone()).unwrap_or_default();
+    if let (finalisers @ [_, ..], _) = finalisers.as_chunks::<8>() {
+        // Before anything that the initialisers register, so that they run after it.
+        // SAFETY: the array stays with the image; the caller vouches that it holds functions.
+        unsafe { finalise::at_end(finalisers, code.base) };
     }
     let pointers = payload.get(initialisers).unwrap_or_default();
     for pointer in pointers.chunks_exact(8) {
@@ -200,5 +369,24 @@ unsafe fn start(code: &Code, unwind: Option<(Unwinder, Range<usize>)>, initialis
         // ignore them, as the ABI has it.
         let run = unsafe { std::mem::transmute::<usize, Initialiser>(address as usize) };
         run(0, [std::ptr::null()].as_ptr(), [std::ptr::null()].as_ptr());
+    }
+    table
+}
+
+/// Calls the resolvers of indirect functions, and puts in place of each what it returns.
+///
+/// # Safety
+/// The image of `code` is complete, in place, and trusted; words with the addresses of resolvers lie in
+/// its data at `words`, and nothing else uses them yet.
+unsafe fn choose_functions(code: &Code, words: Range<usize>) {
+    for offset in words.step_by(8) {
+        let word = (code.base + DATA_DISTANCE as usize + offset) as *mut usize;
+        // SAFETY: the description was validated, so the word lies in the data, which is writable. The
+        // caller vouches that it is a resolver: a function without arguments.
+        unsafe {
+            let resolver =
+                std::mem::transmute::<usize, extern "C" fn() -> usize>(word.read_unaligned());
+            word.write_unaligned(resolver());
+        }
     }
 }

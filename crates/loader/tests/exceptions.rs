@@ -163,3 +163,77 @@ fn unwind_tables_of_dropped_functions_are_dropped() -> Outcome {
     assert!(description.payload_size() - description.text_size() < 100);
     Ok(())
 }
+
+#[test]
+fn panics_pass_through_loaded_code_and_run_its_destructors() -> Outcome {
+    extern "C-unwind" fn panics() -> i64 {
+        // Without the message that a panic hook would print.
+        std::panic::resume_unwind(Box::new("through"));
+    }
+    let object = cpp(
+        r#"
+        extern "C" long panics();
+        static long destroyed = 0;
+        struct Guard { ~Guard() { destroyed++; } };
+        __attribute__((noinline)) static long inner() { Guard guard; return panics() + 1; }
+        extern "C" long outer() { Guard guard; return inner() + 1; }
+        extern "C" long count() { return destroyed; }
+        "#,
+        &["-O1"],
+    )?;
+    for anonymous_memory in [false, true] {
+        let mut options = Options::default();
+        options.anonymous_memory = anonymous_memory;
+        let loader = NativeLoader::with_options(options);
+        let host = Host([("panics", panics as *const () as u64)].into());
+        let code = load_with(&loader, &object, &["outer", "count"], &host)?;
+        let outer = function(&code, "outer")? as *const ();
+        // SAFETY: the function's type is the same, but that it may unwind.
+        let outer =
+            unsafe { std::mem::transmute::<*const (), extern "C-unwind" fn() -> i64>(outer) };
+        let caught = std::panic::catch_unwind(|| outer());
+        let payload = caught.err().ok_or("it should have panicked")?;
+        assert_eq!(payload.downcast_ref::<&str>(), Some(&"through"));
+        assert_eq!(function(&code, "count")?(), 2);
+    }
+    Ok(())
+}
+
+#[test]
+fn exceptions_out_of_loaded_code_unwind_the_host() -> Outcome {
+    struct Guard<'a>(&'a std::cell::Cell<u32>);
+    impl Drop for Guard<'_> {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+    thread_local! {
+        static DROPPED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+        static THROWER: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+    /// The host between two images: an exception passes, and its destructors run.
+    extern "C-unwind" fn between() -> i64 {
+        DROPPED.with(|dropped| {
+            let _guard = Guard(dropped);
+            // SAFETY: the address is of a function of this type.
+            let thrower = unsafe {
+                std::mem::transmute::<usize, extern "C-unwind" fn() -> i64>(THROWER.get())
+            };
+            thrower() + 1
+        })
+    }
+    let loader = NativeLoader::new();
+    let object = cpp("extern \"C\" long thrower() { throw 42L; }", &["-O2"])?;
+    let thrower = load_with(&loader, &object, &["thrower"], &Host::default())?;
+    THROWER.set(function(&thrower, "thrower")? as *const () as usize);
+    let object = cpp(
+        "extern \"C\" long between();
+         extern \"C\" long test() { try { return between(); } catch (long n) { return n; } }",
+        &["-O2"],
+    )?;
+    let host = Host([("between", between as *const () as u64)].into());
+    let catcher = load_with(&loader, &object, &["test"], &host)?;
+    assert_eq!(function(&catcher, "test")?(), 42);
+    assert_eq!(DROPPED.get(), 1);
+    Ok(())
+}

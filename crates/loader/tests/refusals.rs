@@ -46,47 +46,64 @@ fn direct_references_to_the_outside() -> Outcome {
 }
 
 #[test]
-fn thread_locals() -> Outcome {
+fn thread_locals_of_the_object_at_fixed_distances() -> Outcome {
     let sources = [
-        "__thread int t; int test(void) { return t; }",
-        "static __thread int t = 1; int test(void) { return ++t; }",
-        "extern __thread int t; int test(void) { return t; }",
+        "__thread int own; int test(void) { return own; }",
+        "static __thread int own = 1; int test(void) { return ++own; }",
     ];
     for source in sources {
-        for flag in ["-O2", "-ftls-model=initial-exec", "-mtls-dialect=gnu2"] {
-            let error = refusal(&c(source, &[flag])?, &["test"])?;
-            assert!(
-                matches!(error, LinkError::ThreadLocal { .. }),
-                "{flag} {error}"
-            );
-            assert!(error.to_string().contains("-femulated-tls"));
+        for flag in ["-ftls-model=initial-exec", "-ftls-model=local-exec"] {
+            let error = refusal(&c(source, &["-O2", flag])?, &["test"])?;
+            let LinkError::ThreadLocal { site, .. } = &error else {
+                return Err(error.into());
+            };
+            assert_eq!(site.symbol, "own");
+            for advice in ["-fPIC", "-femulated-tls"] {
+                assert!(error.to_string().contains(advice), "{error}");
+            }
         }
     }
     Ok(())
 }
 
 #[test]
-fn indirect_functions() -> Outcome {
-    let source = "static int one(void) { return 1; }
-                  static int (*resolve(void))(void) { return one; }
-                  int chosen(void) __attribute__((ifunc(\"resolve\")));
-                  int test(void) { return chosen(); }";
-    let error = refusal(&c(source, &["-O2"])?, &["test"])?;
+fn variables_that_are_thread_local_in_one_place_only() -> Outcome {
+    let object = assembly(
+        ".globl test\ntest: leaq t(%rip), %rax\nret\n.section .tbss,\"awT\",@nobits\nt: .long 0",
+    )?;
+    let error = refusal(&object, &["test"])?;
     assert!(
-        matches!(error, LinkError::IndirectFunction { .. }),
+        matches!(error, LinkError::ThreadLocalAddress { .. }),
+        "{error}"
+    );
+    let object = assembly(
+        ".globl test\ntest: .byte 0x66\nleaq v(%rip), %rdi\n.reloc .-4, R_X86_64_TLSGD, v-4\nret\n.data\nv: .long 0",
+    )?;
+    let error = refusal(&object, &["test"])?;
+    assert!(
+        matches!(
+            error,
+            LinkError::NotThreadLocal { .. } | LinkError::DirectReference { .. }
+        ),
         "{error}"
     );
     Ok(())
 }
 
 #[test]
-fn the_large_model_names_the_relocation() -> Outcome {
-    let source = "extern int outside; int test(void) { return outside; }";
-    let error = refusal(&c(source, &["-O2", "-mcmodel=large"])?, &["test"])?;
-    let LinkError::UnsupportedRelocation { relocation, .. } = &error else {
-        return Err(error.into());
+fn two_objects_with_one_name() -> Outcome {
+    let one = c("int twice = 1; int test(void) { return twice; }", &["-O2"])?;
+    let other = c("int twice = 2;", &["-O2"])?;
+    let refused = NativeLoader::new().prepare_objects(&[&one, &other], &["test"]);
+    let Err(LoadError::Link(error)) = refused else {
+        return Err("both define it".into());
     };
-    assert!(relocation.contains("GOT"), "{error}");
+    let expected = LinkError::DuplicateSymbol {
+        symbol: "twice".to_owned(),
+        first: 0,
+        second: 1,
+    };
+    assert_eq!(error, expected);
     Ok(())
 }
 
@@ -119,7 +136,6 @@ fn a_local_function_can_be_a_root_and_a_root_be_given_twice() -> Outcome {
 #[test]
 fn sections_that_would_have_to_run_or_be_both() -> Outcome {
     for section in [
-        ".section .ctors,\"aw\"\n.quad test",
         ".section .preinit_array,\"aw\",@preinit_array\n.quad test",
         ".section .both,\"awx\"\nboth: .byte 0\n.text\njmp both",
         ".section .init_array,\"aw\",@init_array\n.long 1",
@@ -153,7 +169,8 @@ fn data_beyond_what_a_window_holds() -> Outcome {
 
 #[test]
 fn alignment_beyond_what_an_image_has() -> Outcome {
-    let object = assembly(".globl test\ntest: ret\n.data\n.balign 1048576\n.quad 0")?;
+    let object =
+        assembly(".globl test\ntest: leaq d(%rip), %rax\nret\n.data\n.balign 1048576\nd: .quad 0")?;
     let error = refusal(&object, &["test"])?;
     assert!(
         matches!(

@@ -11,10 +11,12 @@
 //! +--------------------+ + data_file_size              \
 //! | imports            |   Import * import_count       |
 //! | symbol fixups      |   SymbolFixup * count         | description: read from the copy,
-//! | base fixups        |   u32 * base_fixup_count      | then its space is used again
+//! | narrow fixups      |   SymbolFixup * count         | then its space is used again
+//! | base fixups        |   u32 * base_fixup_count      |
+//! | shared variables   |   Shared * shared_count       |
 //! | exports            |   Export * export_count       |
 //! | strings            |   UTF-8, string_size bytes    |
-//! | footer             |   Footer, 80 bytes            |
+//! | footer             |   Footer, 120 bytes           |
 //! +--------------------+ end                           /
 //! ```
 //!
@@ -34,12 +36,39 @@
 //! Each fixup concerns one 8-byte word, which holds its own addend: `word += address of import` for a
 //! symbol fixup, `word += base` for a base fixup, modulo 2^64. The word need not be aligned, and lies
 //! in the payload or in the initial data as a whole. Text has none.
+//!
+//! There is one exception: code that reaches a thread-local of the host by the shortest model has its
+//! distance from the thread pointer in four bytes of the text. These are *narrow* fixups, `word +=
+//! value of import` in four bytes with a sign, and an error if that does not fit.
+//!
+//! # Imports
+//!
+//! An import is a 64-bit value that is found once for each load. What sort of value it is says its
+//! [`ImportKind`]: the address of a name from outside, as a rule.
+//!
+//! # Shared variables
+//!
+//! What has to be one per process is defined in every image that needs it, as an import of kind
+//! [`Shared`](ImportKind::Shared) whose entry in the table of shared variables says where the image's
+//! own copy is. All references go through fixups, so that they lead to the canonical copy: the host's
+//! or another image's if there is one of equal size and content, this one otherwise.
+//!
+//! # Thread-locals
+//!
+//! The template (initial contents) lies in the payload and may have fixups of its own. A thread's
+//! block is a copy of it followed by zeros, made when the thread first asks for it.
+//!
+//! # Indirect functions
+//!
+//! The first words of the initial data, `indirect_count` of them from `indirect_offset` on, hold the
+//! addresses of resolvers once they are fixed up. When the code can run, each is called, and what it
+//! returns takes the word's place.
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The format's version: raised with every change of the layout or of its meaning.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 
 /// Bytes between an image's payload and its data, and the most that either can have: 256 MiB.
 ///
@@ -56,8 +85,49 @@ pub(crate) const MACHINE_X86_64: u16 = 62;
 /// The last eight bytes of every image.
 pub(crate) const MAGIC: [u8; 8] = *b"rkindimg";
 
-/// Set in [`Import::flags`]: the import is 0 if nobody knows its name.
+/// Set in [`Import::flags`]: the import is 0 if nobody knows its name. The kind's number stands above
+/// the lowest eight bits.
 pub(crate) const IMPORT_WEAK: u32 = 1;
+
+/// What value an import has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u32)]
+pub(crate) enum ImportKind {
+    /// What the host or the process has under the name.
+    #[default]
+    Address,
+    /// The address of the canonical copy of a shared variable.
+    Shared,
+    /// The number of the module whose thread-local the name is.
+    ThreadModule,
+    /// That thread-local's offset in its module's block.
+    ThreadOffset,
+    /// That thread-local's distance from the thread pointer, the same in all threads.
+    PointerOffset,
+    /// The number that the loader gave this image as a module of thread-locals. No name.
+    OwnModule,
+    /// The loader's `__tls_get_addr`.
+    ThreadGetAddress,
+    /// The loader's resolver of descriptors of thread-locals. No name.
+    ThreadDescriptor,
+}
+
+impl ImportKind {
+    /// The kind with `number`.
+    pub(crate) fn from_number(number: u32) -> Option<Self> {
+        Some(match number {
+            0 => Self::Address,
+            1 => Self::Shared,
+            2 => Self::ThreadModule,
+            3 => Self::ThreadOffset,
+            4 => Self::PointerOffset,
+            5 => Self::OwnModule,
+            6 => Self::ThreadGetAddress,
+            7 => Self::ThreadDescriptor,
+            _ => return None,
+        })
+    }
+}
 
 /// A name from outside the image.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Debug, Clone, Copy)]
@@ -69,11 +139,28 @@ pub(crate) struct Import {
     pub(crate) name_offset: U32,
     /// Its length in bytes.
     pub(crate) name_size: U32,
-    /// [`IMPORT_WEAK`], or 0.
+    /// [`IMPORT_WEAK`], or 0, plus the [`ImportKind`]'s number shifted by 8.
     pub(crate) flags: U32,
 }
 
-/// A word that the address of an import is added to.
+/// A variable that has to be one per process, and this image's copy of it.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Shared {
+    /// Its import, of kind [`ImportKind::Shared`].
+    pub(crate) import: U32,
+    /// The place of the copy.
+    pub(crate) place: U32,
+    /// Its bytes.
+    pub(crate) size: U32,
+    /// The entry that has to be from the same place: of a guard its variable, and the other way round;
+    /// the entry itself if there is none.
+    pub(crate) partner: U32,
+    /// A digest of its initial contents, and of what they point to.
+    pub(crate) content: U64,
+}
+
+/// A word that the value of an import is added to.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Debug, Clone, Copy)]
 #[repr(C)]
 pub(crate) struct SymbolFixup {
@@ -97,7 +184,7 @@ pub(crate) struct Export {
     pub(crate) place: U32,
 }
 
-/// The figures of an image, in its last 80 bytes.
+/// The figures of an image, in its last 120 bytes.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Debug, Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Footer {
@@ -123,12 +210,32 @@ pub(crate) struct Footer {
     pub(crate) fini_offset: U32,
     /// How many there are.
     pub(crate) fini_count: U32,
+    /// Where the template of thread-locals begins in the payload.
+    pub(crate) thread_offset: U32,
+    /// Its bytes.
+    pub(crate) thread_file_size: U32,
+    /// Bytes of a thread's block: the template, then zeros.
+    pub(crate) thread_memory_size: U32,
+    /// The alignment of a thread's block: a power of two.
+    pub(crate) thread_alignment: U32,
+    /// Where the words of indirect functions begin in the data.
+    pub(crate) indirect_offset: U32,
+    /// How many there are.
+    pub(crate) indirect_count: U32,
+    /// Bytes of the objects' sections that are in this image.
+    pub(crate) kept_size: U32,
+    /// Bytes of the objects' sections that nothing reached.
+    pub(crate) dropped_size: U32,
     /// Entries of the import table.
     pub(crate) import_count: U32,
     /// Entries of the table of symbol fixups.
     pub(crate) symbol_fixup_count: U32,
+    /// Entries of the table of narrow fixups.
+    pub(crate) narrow_fixup_count: U32,
     /// Entries of the table of base fixups.
     pub(crate) base_fixup_count: U32,
+    /// Entries of the table of shared variables.
+    pub(crate) shared_count: U32,
     /// Entries of the export table.
     pub(crate) export_count: U32,
     /// Bytes of strings.
@@ -146,5 +253,6 @@ pub(crate) struct Footer {
 /// Bytes of the footer.
 pub(crate) const FOOTER_SIZE: usize = size_of::<Footer>();
 
-const _: () = assert!(FOOTER_SIZE == 80);
+const _: () = assert!(FOOTER_SIZE == 120);
 const _: () = assert!(size_of::<Import>() == 20 && size_of::<Export>() == 20);
+const _: () = assert!(size_of::<Shared>() == 24);

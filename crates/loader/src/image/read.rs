@@ -4,8 +4,9 @@
 //! inside its part, so that applying it cannot leave the image. It is *not* evidence that the code
 //! is what the compiler wrote: that is what the checksum is for, and who wrote the record.
 
+use super::format::SymbolFixup;
 use super::format::{DATA_DISTANCE, MACHINE_X86_64, MAGIC, MAX_ALIGNMENT, VERSION};
-use super::format::{Export, FOOTER_SIZE, Footer, IMPORT_WEAK, Import, SymbolFixup};
+use super::format::{Export, FOOTER_SIZE, Footer, IMPORT_WEAK, Import, ImportKind, Shared};
 use crate::error::ImageError;
 use rekindle_cache_core::symbol_hash;
 use std::ops::Range;
@@ -34,7 +35,9 @@ pub struct Description<'a> {
     data: &'a [u8],
     imports: &'a [Import],
     symbol_fixups: &'a [SymbolFixup],
+    narrow_fixups: &'a [SymbolFixup],
     base_fixups: &'a [U32],
+    shared: &'a [Shared],
     exports: &'a [Export],
     strings: &'a str,
 }
@@ -73,7 +76,10 @@ impl<'a> Description<'a> {
         let (imports, body) = table::<Import>(body, footer.import_count, "imports")?;
         let (symbol_fixups, body) =
             table::<SymbolFixup>(body, footer.symbol_fixup_count, "symbol fixups")?;
+        let (narrow_fixups, body) =
+            table::<SymbolFixup>(body, footer.narrow_fixup_count, "narrow fixups")?;
         let (base_fixups, body) = table::<U32>(body, footer.base_fixup_count, "base fixups")?;
+        let (shared, body) = table::<Shared>(body, footer.shared_count, "shared variables")?;
         let (exports, strings) = table::<Export>(body, footer.export_count, "exports")?;
         let strings = std::str::from_utf8(strings).map_err(|_| invalid("strings", 0))?;
         let description = Self {
@@ -81,7 +87,9 @@ impl<'a> Description<'a> {
             data,
             imports,
             symbol_fixups,
+            narrow_fixups,
             base_fixups,
+            shared,
             exports,
             strings,
         };
@@ -122,9 +130,24 @@ impl<'a> Description<'a> {
             validate_unwind(table)?;
         }
 
+        self.validate_threads(payload)?;
+        let indirect = u64::from(footer.indirect_offset.get());
+        let indirect_end = indirect + 8 * u64::from(footer.indirect_count.get());
+        if footer.indirect_count.get() != 0 && indirect_end > self.data.len() as u64 {
+            return Err(invalid("indirect functions", 0));
+        }
+        self.validate_shared(payload)?;
+
         for (index, import) in (0..).zip(self.imports) {
-            let known_flags = import.flags.get() & !IMPORT_WEAK == 0;
-            if !known_flags || self.string(import.name_offset, import.name_size).is_none() {
+            let flags = import.flags.get();
+            let kind = ImportKind::from_number(flags >> 8);
+            let known_flags = kind.is_some() && flags & 0xff & !IMPORT_WEAK == 0;
+            // It has a number only if it has a block.
+            let known_module = kind != Some(ImportKind::OwnModule) || self.threads().is_some();
+            if !known_flags
+                || !known_module
+                || self.string(import.name_offset, import.name_size).is_none()
+            {
                 return Err(invalid("import", index));
             }
         }
@@ -132,6 +155,14 @@ impl<'a> Description<'a> {
             let known = (fixup.import.get() as usize) < self.imports.len();
             if !known || !self.holds_word(payload, fixup.place.get()) {
                 return Err(invalid("symbol fixup", index));
+            }
+        }
+        for (index, fixup) in (0..).zip(self.narrow_fixups) {
+            let known = (fixup.import.get() as usize) < self.imports.len();
+            // In the text, or wherever else code may lie.
+            let end = u64::from(fixup.place.get()) + 4;
+            if !known || end > payload.len() as u64 {
+                return Err(invalid("narrow fixup", index));
             }
         }
         for (index, place) in (0..).zip(self.base_fixups) {
@@ -148,6 +179,39 @@ impl<'a> Description<'a> {
             };
             if !known || self.string(export.name_offset, export.name_size).is_none() {
                 return Err(invalid("export", index));
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_threads(&self, payload: &[u8]) -> Result<(), ImageError> {
+        let footer = self.footer;
+        let alignment = footer.thread_alignment.get();
+        let start = u64::from(footer.thread_offset.get());
+        let fits = alignment.is_power_of_two()
+            && u64::from(alignment) <= MAX_ALIGNMENT
+            && footer.thread_file_size <= footer.thread_memory_size
+            && u64::from(footer.thread_memory_size.get()) <= DATA_DISTANCE
+            && start + u64::from(footer.thread_file_size.get()) <= payload.len() as u64;
+        match fits {
+            true => Ok(()),
+            false => Err(invalid("thread-locals", 0)),
+        }
+    }
+
+    fn validate_shared(&self, payload: &[u8]) -> Result<(), ImageError> {
+        for (index, shared) in (0..).zip(self.shared) {
+            let import = self.imports.get(shared.import.get() as usize);
+            let kind = import.and_then(|import| ImportKind::from_number(import.flags.get() >> 8));
+            let place = u64::from(shared.place.get());
+            let size = u64::from(shared.size.get());
+            let inside = match place.checked_sub(DATA_DISTANCE) {
+                None => place + size <= payload.len() as u64,
+                Some(offset) => offset + size <= self.footer.data_memory_size.get().into(),
+            };
+            let partner = (shared.partner.get() as usize) < self.shared.len();
+            if kind != Some(ImportKind::Shared) || !inside || !partner {
+                return Err(invalid("shared variable", index));
             }
         }
         Ok(())
@@ -191,9 +255,38 @@ impl<'a> Description<'a> {
             .map(|fixup| (fixup.place.get(), fixup.import.get()))
     }
 
+    /// Place and import of each narrow fixup.
+    pub(crate) fn narrow_fixups(&self) -> impl Iterator<Item = (u32, u32)> + 'a {
+        self.narrow_fixups
+            .iter()
+            .map(|fixup| (fixup.place.get(), fixup.import.get()))
+    }
+
     /// The place of each base fixup.
     pub(crate) fn base_fixups(&self) -> impl Iterator<Item = u32> + 'a {
         self.base_fixups.iter().map(|place| place.get())
+    }
+
+    /// The variables that have to be one per process.
+    pub(crate) fn shared(&self) -> &'a [Shared] {
+        self.shared
+    }
+
+    /// What a thread has of this image, if anything.
+    pub(crate) fn threads(&self) -> Option<Threads> {
+        let footer = self.footer;
+        (footer.thread_memory_size.get() != 0).then(|| Threads {
+            template_offset: footer.thread_offset.get() as usize,
+            template_size: footer.thread_file_size.get() as usize,
+            memory_size: footer.thread_memory_size.get() as usize,
+            alignment: footer.thread_alignment.get() as usize,
+        })
+    }
+
+    /// Where the words of indirect functions lie in the data.
+    pub(crate) fn indirect(&self) -> Range<usize> {
+        let start = self.footer.indirect_offset.get() as usize;
+        start..start.saturating_add(8 * self.footer.indirect_count.get() as usize)
     }
 
     /// Where the unwind tables lie in the payload.
@@ -209,6 +302,12 @@ impl<'a> Description<'a> {
         start..start.saturating_add(8 * self.footer.init_count.get() as usize)
     }
 
+    /// Where the pointers to finalisers lie in the payload; they run from the last to the first.
+    pub(crate) fn finalisers(&self) -> Range<usize> {
+        let start = self.footer.fini_offset.get() as usize;
+        start..start.saturating_add(8 * self.footer.fini_count.get() as usize)
+    }
+
     /// Hash and place of each export.
     pub(crate) fn export_places(&self) -> impl ExactSizeIterator<Item = (u64, u32)> + 'a {
         self.exports
@@ -216,15 +315,48 @@ impl<'a> Description<'a> {
             .map(|export| (export.hash.get(), export.place.get()))
     }
 
-    /// The names that have to come from outside, in the order of the image.
-    pub fn imports(&self) -> impl ExactSizeIterator<Item = ImportedName<'a>> + '_ {
-        self.imports.iter().map(|import| ImportedName {
+    /// Name and place of each export.
+    pub(crate) fn named_places(&self) -> impl Iterator<Item = (&'a str, u32)> {
+        let named = |export: &Export| {
+            let name = self.string(export.name_offset, export.name_size);
+            (name.unwrap_or_default(), export.place.get())
+        };
+        self.exports
+            .iter()
+            .map(named)
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+
+    /// The names that have to come from outside, in the order of the image; shared variables, which the
+    /// image has itself, and what the loader provides are not among them.
+    pub fn imports(&self) -> impl ExactSizeIterator<Item = ImportedName<'a>> + use<'a> {
+        OutsideImports {
+            left: self.all_imports().filter(is_outside).count(),
+            description: *self,
+            next: 0,
+        }
+    }
+
+    /// All imports, by their numbers.
+    pub(crate) fn all_imports(&self) -> impl ExactSizeIterator<Item = ImportedName<'a>> + '_ {
+        self.imports.iter().map(|import| self.named(import))
+    }
+
+    /// The import with number `index`.
+    pub(crate) fn import(&self, index: u32) -> Option<ImportedName<'a>> {
+        Some(self.named(self.imports.get(index as usize)?))
+    }
+
+    fn named(&self, import: &Import) -> ImportedName<'a> {
+        ImportedName {
             name: self
                 .string(import.name_offset, import.name_size)
                 .unwrap_or_default(),
             hash: import.hash.get(),
             weak: import.flags.get() & IMPORT_WEAK != 0,
-        })
+            kind: ImportKind::from_number(import.flags.get() >> 8).unwrap_or_default(),
+        }
     }
 
     /// The names that can be asked of the loaded code.
@@ -253,8 +385,43 @@ impl<'a> Description<'a> {
 
     /// Words that are written when the image is loaded.
     pub fn fixup_count(&self) -> usize {
-        self.symbol_fixups.len() + self.base_fixups.len()
+        self.symbol_fixups.len() + self.narrow_fixups.len() + self.base_fixups.len()
     }
+
+    /// Bytes of the objects' sections that the roots reached: they are in this image. Debug information
+    /// counts neither here nor as dropped.
+    pub fn kept_size(&self) -> usize {
+        self.footer.kept_size.get() as usize
+    }
+
+    /// Bytes of the objects' sections that nothing reached: they were left out.
+    pub fn dropped_size(&self) -> usize {
+        self.footer.dropped_size.get() as usize
+    }
+
+    /// The variables of this image that have to be one per process, such as the statics of inline
+    /// functions: another image's or the host's copy may be used in their place.
+    pub fn shared_variables(&self) -> impl ExactSizeIterator<Item = &'a str> + '_ {
+        self.shared.iter().map(|shared| {
+            let import = self.import(shared.import.get());
+            import.map_or("", |import| import.name)
+        })
+    }
+
+    /// Bytes that every thread has of this image once it uses one of its thread-locals.
+    pub fn thread_size(&self) -> usize {
+        self.footer.thread_memory_size.get() as usize
+    }
+}
+
+/// What every thread has of an image.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Threads {
+    /// Where the initial contents lie in the payload.
+    pub(crate) template_offset: usize,
+    pub(crate) template_size: usize,
+    pub(crate) memory_size: usize,
+    pub(crate) alignment: usize,
 }
 
 /// A name that an image needs from outside.
@@ -266,7 +433,46 @@ pub struct ImportedName<'a> {
     pub hash: u64,
     /// Whether the code copes with its absence.
     pub weak: bool,
+    pub(crate) kind: ImportKind,
 }
+
+fn is_outside(import: &ImportedName<'_>) -> bool {
+    !matches!(
+        import.kind,
+        ImportKind::Shared
+            | ImportKind::OwnModule
+            | ImportKind::ThreadGetAddress
+            | ImportKind::ThreadDescriptor
+    )
+}
+
+/// The imports that come from outside.
+struct OutsideImports<'a> {
+    description: Description<'a>,
+    next: u32,
+    left: usize,
+}
+
+impl<'a> Iterator for OutsideImports<'a> {
+    type Item = ImportedName<'a>;
+
+    fn next(&mut self) -> Option<ImportedName<'a>> {
+        loop {
+            let import = self.description.import(self.next)?;
+            self.next += 1;
+            if is_outside(&import) {
+                self.left -= 1;
+                return Some(import);
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for OutsideImports<'_> {}
 
 impl ImportedName<'_> {
     /// Whether the hash is the name's; a loader trusts the checksum for that.
@@ -332,7 +538,9 @@ fn body_size(footer: &Footer) -> u64 {
     u64::from(footer.data_file_size.get())
         + table(footer.import_count, size_of::<Import>())
         + table(footer.symbol_fixup_count, size_of::<SymbolFixup>())
+        + table(footer.narrow_fixup_count, size_of::<SymbolFixup>())
         + table(footer.base_fixup_count, size_of::<U32>())
+        + table(footer.shared_count, size_of::<Shared>())
         + table(footer.export_count, size_of::<Export>())
         + u64::from(footer.string_size.get())
 }

@@ -1,7 +1,7 @@
 //! Puts the parts of a linked object together into an image.
 
-use super::format::{Export, Footer, IMPORT_WEAK, Import, MACHINE_X86_64, MAGIC, SymbolFixup};
-use super::format::{FOOTER_SIZE, VERSION};
+use super::format::{DATA_DISTANCE, FOOTER_SIZE, Shared, SymbolFixup, VERSION};
+use super::format::{Export, Footer, IMPORT_WEAK, Import, ImportKind, MACHINE_X86_64, MAGIC};
 use rekindle_cache_core::symbol_hash;
 use std::ops::Range;
 use zerocopy::IntoBytes;
@@ -19,11 +19,21 @@ pub(crate) struct Parts<'a> {
     pub(crate) unwind: Range<u32>,
     pub(crate) init: Range<u32>,
     pub(crate) fini: Range<u32>,
+    pub(crate) thread_template: Range<u32>,
+    pub(crate) thread_memory_size: u32,
+    pub(crate) thread_alignment: u32,
+    /// Places in the data.
+    pub(crate) indirect: Range<u32>,
+    pub(crate) kept_size: u32,
+    pub(crate) dropped_size: u32,
     pub(crate) imports: Vec<ImportName<'a>>,
     /// Place and import.
     pub(crate) symbol_fixups: Vec<(u32, u32)>,
+    /// Place and import.
+    pub(crate) narrow_fixups: Vec<(u32, u32)>,
     /// Places.
     pub(crate) base_fixups: Vec<u32>,
+    pub(crate) shared: Vec<SharedVariable>,
     /// Name and place.
     pub(crate) exports: Vec<(&'a str, u32)>,
 }
@@ -33,6 +43,17 @@ pub(crate) struct Parts<'a> {
 pub(crate) struct ImportName<'a> {
     pub(crate) name: &'a str,
     pub(crate) weak: bool,
+    pub(crate) kind: ImportKind,
+}
+
+/// A variable that has to be one per process, as in the [format](super::format::Shared).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SharedVariable {
+    pub(crate) import: u32,
+    pub(crate) place: u32,
+    pub(crate) size: u32,
+    pub(crate) partner: u32,
+    pub(crate) content: u64,
 }
 
 /// The image of `parts`, or `None` if a figure exceeds 32 bits.
@@ -54,11 +75,11 @@ pub(crate) fn write(parts: Parts<'_>) -> Option<Vec<u8>> {
             hash: U64::new(symbol_hash(import.name)),
             name_offset,
             name_size,
-            flags: U32::new(if import.weak { IMPORT_WEAK } else { 0 }),
+            flags: U32::new(u32::from(import.weak) * IMPORT_WEAK + ((import.kind as u32) << 8)),
         };
         bytes.extend_from_slice(record.as_bytes());
     }
-    for &(place, import) in &parts.symbol_fixups {
+    for &(place, import) in parts.symbol_fixups.iter().chain(&parts.narrow_fixups) {
         let record = SymbolFixup {
             place: U32::new(place),
             import: U32::new(import),
@@ -67,6 +88,16 @@ pub(crate) fn write(parts: Parts<'_>) -> Option<Vec<u8>> {
     }
     for &place in &parts.base_fixups {
         bytes.extend_from_slice(U32::new(place).as_bytes());
+    }
+    for shared in &parts.shared {
+        let record = Shared {
+            import: U32::new(shared.import),
+            place: U32::new(shared.place),
+            size: U32::new(shared.size),
+            partner: U32::new(shared.partner),
+            content: U64::new(shared.content),
+        };
+        bytes.extend_from_slice(record.as_bytes());
     }
     for &(export, place) in &parts.exports {
         let (name_offset, name_size) = name(export)?;
@@ -93,8 +124,19 @@ pub(crate) fn write(parts: Parts<'_>) -> Option<Vec<u8>> {
         init_count: words(&parts.init),
         fini_offset: U32::new(parts.fini.start),
         fini_count: words(&parts.fini),
+        thread_offset: U32::new(parts.thread_template.start),
+        thread_file_size: U32::new(parts.thread_template.end - parts.thread_template.start),
+        thread_memory_size: U32::new(parts.thread_memory_size),
+        thread_alignment: U32::new(parts.thread_alignment),
+        // The words lie at the beginning of the data as a rule, and behind `DATA_DISTANCE` always.
+        indirect_offset: U32::new(parts.indirect.start.saturating_sub(DATA_DISTANCE as u32)),
+        indirect_count: words(&parts.indirect),
+        kept_size: U32::new(parts.kept_size),
+        dropped_size: U32::new(parts.dropped_size),
         import_count: count(parts.imports.len())?,
         symbol_fixup_count: count(parts.symbol_fixups.len())?,
+        narrow_fixup_count: count(parts.narrow_fixups.len())?,
+        shared_count: count(parts.shared.len())?,
         base_fixup_count: count(parts.base_fixups.len())?,
         export_count: count(parts.exports.len())?,
         string_size: count(strings.len())?,

@@ -17,8 +17,10 @@ pub(super) struct Frames {
     pub(super) pieces: Vec<Piece>,
     /// All relocations of the entries, in the order of the entries.
     relocations: Vec<Rela>,
-    /// The entries of the functions of each section.
-    of_section: FxHashMap<usize, Vec<usize>>,
+    /// For each section, the last entry of a function in it, as its number plus 1; 0 if there is none.
+    /// The others hang from it by [`Piece::before`]: thousands of sections with one entry each are the
+    /// usual case, and a list of its own for each would cost more than the rest of the work.
+    last_of_section: Vec<u32>,
 }
 
 /// One entry.
@@ -28,13 +30,17 @@ pub(super) struct Piece {
     pub(super) range: Range<usize>,
     /// The common entry of a function's entry.
     pub(super) common: Option<usize>,
+    /// Another entry of a function in the same section, numbered as in [`Frames::last_of_section`].
+    before: u32,
     relocations: Range<usize>,
 }
 
 impl Frames {
-    /// The entries that describe functions of `section`.
-    pub(super) fn of_section(&self, section: usize) -> &[usize] {
-        self.of_section.get(&section).map_or(&[], Vec::as_slice)
+    /// The entries that describe functions of `section`, the last first.
+    pub(super) fn of_section(&self, section: usize) -> impl Iterator<Item = usize> + '_ {
+        let last = self.last_of_section.get(section).copied().unwrap_or(0);
+        let index = |number: u32| (number as usize).checked_sub(1);
+        std::iter::successors(index(last), move |&at| index(self.pieces.get(at)?.before))
     }
 
     /// The relocations of an entry.
@@ -54,7 +60,10 @@ impl Frames {
 
 /// Splits the unwind sections of `input`.
 pub(super) fn split(input: &Input<'_>) -> Result<Frames, LinkError> {
-    let mut frames = Frames::default();
+    let mut frames = Frames {
+        last_of_section: vec![0; input.sections.len()],
+        ..Frames::default()
+    };
     for (section, content) in input.sections.iter().enumerate() {
         if content.kind == SectionKind::Unwind {
             frames.split_section(input, section, content.bytes, content.relocations)?;
@@ -112,6 +121,7 @@ impl Frames {
                 section,
                 range: at..end,
                 common: None,
+                before: 0,
                 relocations: first..self.relocations.len(),
             };
             if distance == 0 {
@@ -121,8 +131,11 @@ impl Frames {
                 let common = common.and_then(|common| commons.get(&common)).copied();
                 piece.common =
                     Some(common.ok_or_else(|| malformed("an unwind entry without a CIE", at))?);
-                if let Some(function) = self.function(input, &piece, at + 8)? {
-                    self.of_section.entry(function).or_default().push(index);
+                let function = self.function(input, &piece, at + 8)?;
+                if let Some(last) = function.and_then(|at| self.last_of_section.get_mut(at)) {
+                    let number = u32::try_from(index + 1)
+                        .map_err(|_| malformed("more unwind entries than can be numbered", at))?;
+                    piece.before = std::mem::replace(last, number);
                 }
             }
             self.pieces.push(piece);
@@ -145,7 +158,13 @@ impl Frames {
         let Some(relocation) = relocation else {
             return Ok(None);
         };
-        match input.symbol(relocation.r_sym(LittleEndian, false))?.value {
+        // The object's own symbol: an entry of a dropped copy must not go over to the copy that is kept.
+        let holder = input.section(piece.section)?;
+        let local = relocation.r_sym(LittleEndian, false);
+        if local >= holder.symbol_count {
+            return Err(bad("no such symbol", format!("symbol {local}")));
+        }
+        match input.symbol(holder.first_symbol + local)?.value {
             Value::Defined { section, .. } => Ok(Some(section)),
             _ => Ok(None),
         }

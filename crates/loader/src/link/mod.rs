@@ -5,29 +5,33 @@
 //!
 //! | phase | file | gives |
 //! | --- | --- | --- |
-//! | read | [`read`], [`sections`] | checked views of sections, symbols and relocations |
+//! | read | [`read`], [`sections`], [`resolve`](self::resolve) | checked views of sections, symbols and relocations |
 //! | split | [`frames`] | `.eh_frame` as pieces, each with the section that it describes |
 //! | reach | [`reach`] | what the roots need: sections, pieces, slots, stubs, common symbols |
 //! | lay out | [`layout`] | a place for each of these |
+//! | share | [`shared`] | which variables may be another image's |
 //! | relocate | [`relocate`](self::relocate), [`relocate_x86_64`] | the bytes, and what is left to fix up |
 //!
 //! The input may be hostile: every number from it is checked before use, and the work is bounded by
 //! the size of the object.
 
 mod frames;
+mod kinds_x86_64;
 mod layout;
 mod reach;
 mod read;
 mod relocate;
 mod relocate_x86_64;
+mod resolve;
 mod sections;
+mod shared;
 
 use crate::error::LinkError;
 use crate::image::write::{self, Parts};
 
-/// Links `object` into the bytes of an image that exports `roots`.
-pub(crate) fn link(object: &[u8], roots: &[&str]) -> Result<Vec<u8>, LinkError> {
-    let input = read::Input::parse(object)?;
+/// Links `objects` into the bytes of one image that exports `roots`.
+pub(crate) fn link(objects: &[&[u8]], roots: &[&str]) -> Result<Vec<u8>, LinkError> {
+    let input = read::Input::parse(objects)?;
     let frames = frames::split(&input)?;
     let reached = reach::reach(&input, &frames, roots)?;
     let layout = layout::lay_out(&input, &frames, &reached)?;

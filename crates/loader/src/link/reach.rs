@@ -5,21 +5,38 @@
 //! table of landing pads. Everything else costs an image nothing.
 
 use super::frames::Frames;
-use super::read::{Input, Rela, Value, bad, text};
-use super::relocate_x86_64::{self as machine, To};
-use super::sections::{SectionKind, must_not_be_dropped};
+use super::read::{Input, Rela, SymbolKind, Value, bad, text};
+use super::relocate_x86_64::{self as machine, Action, From, To, Word};
+use super::sections::{SectionKind, check_extent, must_not_be_dropped};
 use crate::error::LinkError;
 use rustc_hash::FxHashMap;
 
 /// What is kept, each in the order of the object or of its first use.
+#[derive(Default)]
 pub(super) struct Reached<'n> {
     pub(super) sections: Vec<usize>,
     pub(super) pieces: Vec<usize>,
+    /// Symbols whose address has a slot.
     pub(super) slots: Indexed,
+    /// Symbols with a stub that jumps through their slot.
     pub(super) stubs: Indexed,
+    /// Thread-locals whose distance from the thread pointer has a slot.
+    pub(super) offset_slots: Indexed,
+    /// Thread-locals with a pair of module and offset.
+    pub(super) pairs: Indexed,
+    /// Thread-locals with a descriptor, which points to their pair.
+    pub(super) descriptors: Indexed,
+    /// Functions of the image whose address a resolver picks.
+    pub(super) indirect: Indexed,
     pub(super) commons: Indexed,
     /// Whether something refers to `__dso_handle`.
     pub(super) handle: bool,
+    /// Whether something asks for the block of this image as such.
+    pub(super) own_pair: bool,
+    /// By symbol number: whether something refers to it otherwise than through a slot or a word.
+    pub(super) direct: Vec<bool>,
+    /// Symbols that may have to be one in the process, in the order in which they were met.
+    pub(super) sharable: Indexed,
     /// Names and symbols of the roots.
     pub(super) roots: Vec<(&'n str, u32)>,
 }
@@ -32,7 +49,7 @@ pub(super) struct Indexed {
 }
 
 impl Indexed {
-    fn insert(&mut self, symbol: u32) {
+    pub(super) fn insert(&mut self, symbol: u32) {
         self.index.entry(symbol).or_insert_with(|| {
             self.symbols.push(symbol);
             self.symbols.len() as u64 - 1
@@ -42,6 +59,11 @@ impl Indexed {
     /// The number of `symbol` in this order.
     pub(super) fn get(&self, symbol: u32) -> Option<u64> {
         self.index.get(&symbol).copied()
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> u64 {
+        self.symbols.len() as u64
     }
 }
 
@@ -58,13 +80,8 @@ pub(super) fn reach<'n>(
         piece_met: vec![false; frames.pieces.len()],
         pending: Vec::new(),
         reached: Reached {
-            sections: Vec::new(),
-            pieces: Vec::new(),
-            slots: Indexed::default(),
-            stubs: Indexed::default(),
-            commons: Indexed::default(),
-            handle: false,
-            roots: Vec::with_capacity(roots.len()),
+            direct: vec![false; input.symbols.len()],
+            ..Reached::default()
         },
     };
     for (&name, symbol) in roots.iter().zip(symbols) {
@@ -83,7 +100,11 @@ pub(super) fn reach<'n>(
         if let Some(reason) = must_not_be_dropped(section) {
             return Err(unsupported(section.name, reason));
         }
-        if let SectionKind::Initialisers(_) | SectionKind::Finalisers(_) = section.kind {
+        if let SectionKind::Initialisers(_)
+        | SectionKind::Finalisers(_)
+        | SectionKind::OldInitialisers(_)
+        | SectionKind::OldFinalisers(_) = section.kind
+        {
             walk.meet_section(index)?;
         }
     }
@@ -103,7 +124,7 @@ impl<'n> Walk<'_, '_, 'n> {
         let input = self.input;
         while let Some(index) = self.pending.pop() {
             self.follow(index, input.section(index)?.relocations)?;
-            for &piece in frames.of_section(index) {
+            for piece in frames.of_section(index) {
                 self.meet_piece(frames, piece)?;
                 if let Some(common) = frames.piece(piece)?.common {
                     self.meet_piece(frames, common)?;
@@ -130,31 +151,70 @@ impl<'n> Walk<'_, '_, 'n> {
             let Some(reference) = machine::classify(self.input, section, relocation)? else {
                 continue;
             };
-            match reference.to() {
-                To::Symbol => {}
-                To::Slot => self.reached.slots.insert(reference.symbol_index),
-                To::Stub => {
-                    self.reached.slots.insert(reference.symbol_index);
-                    self.reached.stubs.insert(reference.symbol_index);
-                }
+            let symbol = reference.symbol_index;
+            let reached = &mut self.reached;
+            match reference.action {
+                Action::Field { to, from, .. } => match to {
+                    To::Symbol => {
+                        let direct = reached.direct.get_mut(symbol as usize);
+                        if let (Some(direct), From::Place | From::SlotTable) = (direct, from) {
+                            *direct = true;
+                        }
+                    }
+                    To::Slot => reached.slots.insert(symbol),
+                    To::Stub => {
+                        reached.slots.insert(symbol);
+                        reached.stubs.insert(symbol);
+                    }
+                    To::OffsetSlot => reached.offset_slots.insert(symbol),
+                    To::Pair => reached.pairs.insert(symbol),
+                    To::OwnPair => {
+                        reached.own_pair = true;
+                        continue;
+                    }
+                    To::Descriptor => {
+                        reached.pairs.insert(symbol);
+                        reached.descriptors.insert(symbol);
+                    }
+                    To::ThreadOffset => {}
+                    To::SlotTable | To::Size => continue,
+                },
+                Action::Word(Word::Address) | Action::Word(_) | Action::NarrowOffset => {}
             }
-            self.meet(reference.symbol_index)?;
+            self.meet(symbol)?;
         }
         Ok(())
     }
 
-    fn meet(&mut self, symbol: u32) -> Result<(), LinkError> {
-        match self.input.symbol(symbol)?.value {
-            Value::Defined { section, .. } => self.meet_section(section),
-            Value::Common { .. } => {
-                self.reached.commons.insert(symbol);
+    fn meet(&mut self, id: u32) -> Result<(), LinkError> {
+        let symbol = self.input.symbol(id)?;
+        match symbol.value {
+            Value::Defined { section, .. } => {
+                if symbol.kind == SymbolKind::IndirectFunction {
+                    self.reached.indirect.insert(id);
+                }
+                if symbol.kind == SymbolKind::Object {
+                    self.reached.sharable.insert(id);
+                }
+                self.meet_section(section)
+            }
+            Value::Common { size, alignment } => {
+                check_extent(size, alignment, || text(symbol.name))?;
+                self.reached.commons.insert(id);
                 Ok(())
             }
             Value::Handle => {
                 self.reached.handle = true;
                 Ok(())
             }
-            Value::Absolute(_) | Value::Undefined => Ok(()),
+            Value::Start(set) | Value::Stop(set) => {
+                let members = self.input.bounded.get(set);
+                for &member in members.map(Vec::as_slice).unwrap_or_default() {
+                    self.meet_section(member)?;
+                }
+                Ok(())
+            }
+            Value::Absolute(_) | Value::Undefined | Value::SlotTable | Value::ThreadBlock => Ok(()),
         }
     }
 
@@ -167,16 +227,16 @@ impl<'n> Walk<'_, '_, 'n> {
                     format!("section {index}"),
                 ));
             }
+            SectionKind::Discarded => {
+                return Err(bad(
+                    "a reference to a section of a group of which another object's copy is kept",
+                    text(section.name),
+                ));
+            }
             SectionKind::Unwind => {
                 return Err(unsupported(
                     section.name,
                     "it is referred to by address, but unwind tables are moved; drop the reference",
-                ));
-            }
-            SectionKind::ThreadLocal => {
-                return Err(unsupported(
-                    section.name,
-                    "thread-local variables are not supported yet; compile with -femulated-tls",
                 ));
             }
             SectionKind::Unsupported(reason) => return Err(unsupported(section.name, reason)),
@@ -185,6 +245,7 @@ impl<'n> Walk<'_, '_, 'n> {
         if let Some(met) = self.section_met.get_mut(index)
             && !std::mem::replace(met, true)
         {
+            check_extent(section.size, section.alignment, || text(section.name))?;
             self.pending.push(index);
         }
         Ok(())

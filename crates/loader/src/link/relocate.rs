@@ -5,13 +5,15 @@
 
 use super::frames::Frames;
 use super::layout::Layout;
-use super::reach::Reached;
-use super::read::{Input, Symbol, Value, bad, text};
-use super::relocate_x86_64::{self as machine, Action, Rewrite, To};
-use super::sections::SectionKind;
+use super::reach::{Indexed, Reached};
+use super::read::{Binding, Input, Symbol, SymbolKind, Value, bad, text};
+use super::relocate_x86_64::{self as machine, Action, From, Reference, Rewrite, To, Word};
+use super::sections::{Section, SectionKind};
+use super::shared;
 use crate::error::LinkError;
 use crate::image::DATA_DISTANCE;
-use crate::image::write::{ImportName, Parts};
+use crate::image::format::ImportKind;
+use crate::image::write::{ImportName, Parts, SharedVariable};
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 
@@ -23,28 +25,65 @@ pub(super) fn relocate<'a>(
     reached: &Reached<'a>,
     layout: &Layout,
 ) -> Result<Parts<'a>, LinkError> {
+    let (sharable, sharable_index) = shared::sharable(input, reached)?;
     let mut writer = Writer {
         input,
         reached,
         layout,
+        sharable: sharable_index,
         import_of: FxHashMap::default(),
+        name_budget: layout.limit,
         parts: empty_parts(layout)?,
     };
+    for entry in &sharable {
+        writer.sharable(entry)?;
+    }
     for &index in &reached.sections {
         writer.section(index)?;
     }
     writer.unwind_entries(frames)?;
     writer.slots_and_stubs()?;
-    for &(name, symbol) in &reached.roots {
-        let value = input.symbol(symbol)?.value;
-        let place = layout.place(reached, symbol, value);
+    writer.thread_slots()?;
+    writer.indirect_functions()?;
+    let mut hashes = FxHashMap::default();
+    for &(name, id) in &reached.roots {
+        // Loaded code knows its exports by their hashes alone.
+        let other = hashes.insert(rekindle_cache_core::symbol_hash(name), name);
+        if other.is_some_and(|other| other != name) {
+            return Err(bad("two roots whose names have one hash", name));
+        }
+        let place = layout.place(reached, id, &input.symbol(id)?);
         let place = place.ok_or_else(|| bad("a root without a place", name))?;
         writer.parts.exports.push((name, narrow(place)?));
     }
     let mut parts = writer.parts;
     parts.symbol_fixups.sort_unstable();
+    parts.narrow_fixups.sort_unstable();
     parts.base_fixups.sort_unstable();
+    (parts.kept_size, parts.dropped_size) = sizes(input, frames, reached)?;
     Ok(parts)
+}
+
+/// Bytes of the objects' sections that are in the image, and that are not.
+fn sizes(
+    input: &Input<'_>,
+    frames: &Frames,
+    reached: &Reached<'_>,
+) -> Result<(u32, u32), LinkError> {
+    let loaded = |section: &&Section<'_>| section.kind != SectionKind::NotLoaded;
+    let total = input.sections.iter().filter(loaded);
+    let total = total
+        .map(|section| section.size)
+        .fold(0, u64::saturating_add);
+    let mut kept = 0u64;
+    for &index in &reached.sections {
+        kept = kept.saturating_add(input.section(index)?.size);
+    }
+    for &index in &reached.pieces {
+        kept = kept.saturating_add(frames.piece(index)?.range.len() as u64);
+    }
+    let clamp = |size: u64| u32::try_from(size).unwrap_or(u32::MAX);
+    Ok((clamp(kept), clamp(total.saturating_sub(kept))))
 }
 
 fn empty_parts<'a>(layout: &Layout) -> Result<Parts<'a>, LinkError> {
@@ -63,6 +102,10 @@ fn empty_parts<'a>(layout: &Layout) -> Result<Parts<'a>, LinkError> {
         unwind: range(&layout.unwind)?,
         init: range(&layout.init)?,
         fini: range(&layout.fini)?,
+        thread_template: range(&layout.template)?,
+        thread_memory_size: narrow(layout.thread_memory_size)?,
+        thread_alignment: narrow(layout.thread_alignment)?,
+        indirect: range(&layout.indirect)?,
         ..Parts::default()
     })
 }
@@ -71,17 +114,42 @@ struct Writer<'w, 'a> {
     input: &'w Input<'a>,
     reached: &'w Reached<'a>,
     layout: &'w Layout,
-    import_of: FxHashMap<u32, u32>,
+    sharable: Indexed,
+    /// The import of a symbol, for each use that it has.
+    import_of: FxHashMap<(u32, Word), u32>,
+    /// Bytes that the names of imports may still have. Symbols can share one long name in the object,
+    /// but not in the image.
+    name_budget: u64,
     parts: Parts<'a>,
 }
 
 impl<'a> Writer<'_, 'a> {
+    fn sharable(&mut self, entry: &shared::Sharable) -> Result<(), LinkError> {
+        let symbol = self.input.symbol(entry.symbol)?;
+        let place = self.layout.place(self.reached, entry.symbol, &symbol);
+        let place = place.ok_or_else(|| bad("a symbol without a place", text(symbol.name)))?;
+        let import = self.add_import(ImportName {
+            name: utf8(symbol.name)?,
+            weak: false,
+            kind: ImportKind::Shared,
+        })?;
+        self.import_of.insert((entry.symbol, Word::Address), import);
+        self.parts.shared.push(SharedVariable {
+            import,
+            place: narrow(place)?,
+            size: narrow(symbol.size)?,
+            partner: entry.partner,
+            content: entry.content,
+        });
+        Ok(())
+    }
+
     fn section(&mut self, index: usize) -> Result<(), LinkError> {
         let input = self.input;
         let section = input.section(index)?;
         let place = self.layout.section(index);
         let place = place.ok_or_else(|| bad("a section without a place", text(section.name)))?;
-        if section.kind == SectionKind::Zero {
+        if matches!(section.kind, SectionKind::Zero | SectionKind::ThreadZero) {
             return match section.relocations.is_empty() {
                 true => Ok(()),
                 false => Err(bad(
@@ -96,10 +164,30 @@ impl<'a> Writer<'_, 'a> {
                 text(section.name),
             ));
         }
-        self.bytes(place, section.bytes)?;
+        let backwards = section.kind.is_backwards();
+        if backwards {
+            let words = section.bytes.rchunks(8);
+            let turned: Vec<u8> = words.flatten().copied().collect();
+            self.bytes(place, &turned)?;
+        } else {
+            self.bytes(place, section.bytes)?;
+        }
         for relocation in section.relocations {
             if let Some(reference) = machine::classify(input, index, relocation)? {
-                self.apply(index, &reference, place.wrapping_add(reference.offset))?;
+                let offset = match backwards {
+                    false => reference.offset,
+                    // The field is of eight bytes and in the section, as an array's have to be.
+                    true if reference.action == Action::Word(Word::Address) => {
+                        (section.size - 8).wrapping_sub(reference.offset)
+                    }
+                    true => {
+                        return Err(bad(
+                            "an array that is not made of pointers",
+                            text(section.name),
+                        ));
+                    }
+                };
+                self.apply(index, &reference, place.wrapping_add(offset))?;
             }
         }
         Ok(())
@@ -109,7 +197,6 @@ impl<'a> Writer<'_, 'a> {
         let input = self.input;
         let mut place_of = FxHashMap::default();
         for (&index, &place) in self.reached.pieces.iter().zip(&self.layout.pieces) {
-            place_of.insert(index, place);
             let piece = frames.piece(index)?;
             let section = input.section(piece.section)?;
             let bytes = section.bytes.get(piece.range.clone());
@@ -119,6 +206,13 @@ impl<'a> Writer<'_, 'a> {
                 if let Some(reference) = machine::classify(input, piece.section, relocation)? {
                     // In the section, so the sum is small; in the piece, so it is not negative.
                     let at = place.wrapping_add(reference.offset.wrapping_sub(start));
+                    let end = reference.offset.saturating_add(reference.width);
+                    if end > piece.range.end as u64 {
+                        return Err(bad(
+                            "a relocation across the end of an unwind entry",
+                            format!("{}+{:#x}", text(section.name), reference.offset),
+                        ));
+                    }
                     if reference.offset < start + 8 {
                         return Err(bad(
                             "a relocation of an unwind entry's length",
@@ -128,26 +222,30 @@ impl<'a> Writer<'_, 'a> {
                     self.apply(piece.section, &reference, at)?;
                 }
             }
-            if let Some(common) = piece.common {
-                let common = place_of.get(&common).copied();
-                let common = common.ok_or_else(|| bad("a CIE behind its FDE", ".eh_frame"))?;
-                let distance = narrow(place + 4 - common)?;
-                self.bytes(place + 4, &distance.to_le_bytes())?;
+            match piece.common {
+                None => {
+                    place_of.insert(index, place);
+                }
+                Some(common) => {
+                    let common = place_of.get(&common).copied();
+                    let common = common.ok_or_else(|| bad("a CIE behind its FDE", ".eh_frame"))?;
+                    let distance = narrow(place + 4 - common)?;
+                    self.bytes(place + 4, &distance.to_le_bytes())?;
+                }
             }
         }
         Ok(())
     }
 
     fn slots_and_stubs(&mut self) -> Result<(), LinkError> {
-        for &symbol_index in &self.reached.slots.symbols {
-            let symbol = self.input.symbol(symbol_index)?;
-            let slot = self.layout.slot(self.reached, symbol_index);
+        for &id in &self.reached.slots.symbols {
+            let symbol = self.input.symbol(id)?;
+            let slot = self.layout.slot(self.reached, id);
             let slot = slot.ok_or_else(|| bad("a symbol without a slot", text(symbol.name)))?;
-            self.address(slot, symbol_index, &symbol, 0)?;
+            self.word(slot, id, Word::Address, 0)?;
         }
         if let Some(handle) = self.layout.handle {
-            self.bytes(handle, &handle.to_le_bytes())?;
-            self.parts.base_fixups.push(narrow(handle)?);
+            self.base_word(handle, handle)?;
         }
         for &symbol in &self.reached.stubs.symbols {
             let stub = self.layout.stub(self.reached, symbol);
@@ -155,99 +253,238 @@ impl<'a> Writer<'_, 'a> {
             let (Some(stub), Some(slot)) = (stub, slot) else {
                 return Err(bad("a symbol without a stub", format!("symbol {symbol}")));
             };
-            // Slots lie behind the stubs, and both within the payload.
-            let distance = i32::try_from(slot - stub).unwrap_or(i32::MAX);
-            self.bytes(stub, &machine::stub(distance))?;
+            self.stub(stub, slot)?;
         }
         Ok(())
+    }
+
+    fn thread_slots(&mut self) -> Result<(), LinkError> {
+        let (layout, reached) = (self.layout, self.reached);
+        let missing = |id: &u32| bad("a thread-local without a slot", format!("symbol {id}"));
+        for id in &reached.offset_slots.symbols {
+            let slot = layout
+                .offset_slot(reached, *id)
+                .ok_or_else(|| missing(id))?;
+            self.word(slot, *id, Word::PointerOffset, 0)?;
+        }
+        for id in &reached.pairs.symbols {
+            let pair = layout.pair(reached, *id).ok_or_else(|| missing(id))?;
+            self.word(pair, *id, Word::ThreadModule, 0)?;
+            self.word(pair + 8, *id, Word::ThreadOffset, 0)?;
+        }
+        if let Some(pair) = layout.own_pair {
+            let import = self.own_module()?;
+            self.parts.symbol_fixups.push((narrow(pair)?, import));
+        }
+        for id in &reached.descriptors.symbols {
+            let descriptor = layout.descriptor(reached, *id).ok_or_else(|| missing(id))?;
+            let pair = layout.pair(reached, *id).ok_or_else(|| missing(id))?;
+            let resolver = self.nameless_import(ImportKind::ThreadDescriptor)?;
+            self.parts
+                .symbol_fixups
+                .push((narrow(descriptor)?, resolver));
+            self.base_word(descriptor + 8, pair)?;
+        }
+        Ok(())
+    }
+
+    fn indirect_functions(&mut self) -> Result<(), LinkError> {
+        for (number, &id) in (0..).zip(&self.reached.indirect.symbols) {
+            let symbol = self.input.symbol(id)?;
+            let missing = || bad("a symbol without a place", text(symbol.name));
+            let Value::Defined { section, offset } = symbol.value else {
+                return Err(missing());
+            };
+            let resolver = self.layout.section(section).ok_or_else(missing)?;
+            let word = self.layout.indirect.start + 8 * number;
+            self.base_word(word, resolver.wrapping_add(offset))?;
+            let stub = self.layout.place(self.reached, id, &symbol);
+            self.stub(stub.ok_or_else(missing)?, word)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a stub at `place` that jumps through the word at `target`.
+    fn stub(&mut self, place: u64, target: u64) -> Result<(), LinkError> {
+        // Slots and data lie behind the stubs, and within reach by the format's own limits.
+        let distance = i32::try_from(target.wrapping_sub(place)).unwrap_or(i32::MAX);
+        self.bytes(place, &machine::stub(distance))
     }
 
     /// Applies `reference`, whose field lies at `at` in the image.
     fn apply(
         &mut self,
         section: usize,
-        reference: &machine::Reference<'_>,
+        reference: &Reference<'_>,
         at: u64,
     ) -> Result<(), LinkError> {
-        let machine::Reference {
-            symbol,
-            symbol_index,
-            addend,
-            ..
-        } = *reference;
-        let site = || self.input.site(section, reference.offset, &symbol);
-        let missing = || bad("a symbol without a place", site().to_string());
-        let target = |to| match to {
-            To::Symbol => self.layout.place(self.reached, symbol_index, symbol.value),
-            To::Slot => self.layout.slot(self.reached, symbol_index),
-            To::Stub => self.layout.stub(self.reached, symbol_index),
+        let id = reference.symbol_index;
+        let (to, from, range, rewrite) = match reference.action {
+            Action::Word(word) => return self.word(at, id, word, reference.addend),
+            Action::NarrowOffset => {
+                let import = self.import(id, Word::PointerOffset)?;
+                self.parts.narrow_fixups.push((narrow(at)?, import));
+                let addend = i32::try_from(reference.addend)
+                    .map_err(|_| self.out_of_reach(section, reference, reference.addend))?;
+                return self.bytes(at, &addend.to_le_bytes());
+            }
+            Action::Field {
+                to,
+                from,
+                range,
+                rewrite,
+            } => (to, from, range, rewrite),
         };
-        match reference.action {
-            Action::Address => {
-                let symbol = self.input.symbol(symbol_index)?;
-                self.address(at, symbol_index, &symbol, addend)
-            }
-            Action::Distance64 => {
-                let target = target(To::Symbol).ok_or_else(missing)?;
-                let value = target.wrapping_add_signed(addend).wrapping_sub(at);
-                self.bytes(at, &value.to_le_bytes())
-            }
-            Action::Distance32(to, rewrite) => {
-                let target = target(to).ok_or_else(missing)?;
-                let value = target.wrapping_add_signed(addend).wrapping_sub(at) as i64;
-                let out_of_reach = || LinkError::OutOfReach {
-                    relocation: reference.relocation,
-                    value,
-                    site: site(),
-                };
-                if rewrite == Rewrite::None {
-                    let value = i32::try_from(value).map_err(|_| out_of_reach())?;
-                    return self.bytes(at, &value.to_le_bytes());
-                }
-                let instruction = self.bytes_mut(at.wrapping_sub(2), 6)?;
-                let instruction = instruction.first_chunk_mut().ok_or_else(missing)?;
-                machine::rewrite(rewrite, instruction, value).ok_or_else(out_of_reach)
-            }
+        let (layout, reached, symbol) = (self.layout, self.reached, &reference.symbol);
+        let target = match to {
+            To::Symbol => match symbol.value {
+                Value::Absolute(value) => Some(value),
+                _ => layout.place(reached, id, symbol),
+            },
+            To::Slot => layout.slot(reached, id),
+            To::Stub => layout.stub(reached, id),
+            To::OffsetSlot => layout.offset_slot(reached, id),
+            To::Pair => layout.pair(reached, id),
+            To::OwnPair => layout.own_pair,
+            To::Descriptor => layout.descriptor(reached, id),
+            To::ThreadOffset => layout.thread_offset(symbol),
+            To::SlotTable => Some(layout.slot_table()),
+            To::Size => Some(symbol.size),
+        };
+        let missing = || {
+            let site = self.input.site(section, reference.offset, symbol);
+            bad("a symbol without a place", site.to_string())
+        };
+        let origin = match from {
+            From::Place => at,
+            From::SlotTable => layout.slot_table(),
+            From::Zero => 0,
+        };
+        let target = target.ok_or_else(missing)?;
+        let value = target
+            .wrapping_add_signed(reference.addend)
+            .wrapping_sub(origin) as i64;
+        if rewrite == Rewrite::None {
+            let Some((bytes, width)) = range.encode(value) else {
+                return Err(self.out_of_reach(section, reference, value));
+            };
+            return self.bytes(at, bytes.get(..width).unwrap_or_default());
+        }
+        let instruction = self.bytes_mut(at.wrapping_sub(2), 6)?.first_chunk_mut();
+        match instruction.and_then(|bytes| machine::rewrite(rewrite, bytes, value)) {
+            Some(()) => Ok(()),
+            None => Err(self.out_of_reach(section, reference, value)),
         }
     }
 
-    /// Writes an 8-byte word that is to hold the address of a symbol.
-    fn address(
-        &mut self,
-        at: u64,
-        symbol_index: u32,
-        symbol: &Symbol<'a>,
-        addend: i64,
-    ) -> Result<(), LinkError> {
-        let value = match symbol.value {
-            Value::Absolute(value) => value,
-            Value::Undefined => {
-                let import = self.import(symbol_index, symbol)?;
+    fn out_of_reach(&self, section: usize, reference: &Reference<'_>, value: i64) -> LinkError {
+        LinkError::OutOfReach {
+            relocation: reference.relocation,
+            value,
+            site: self
+                .input
+                .site(section, reference.offset, &reference.symbol),
+        }
+    }
+
+    /// Writes an 8-byte word that is complete when the image is loaded, if not already now.
+    fn word(&mut self, at: u64, id: u32, word: Word, addend: i64) -> Result<(), LinkError> {
+        let symbol = self.input.symbol(id)?;
+        let missing = || bad("a symbol without a place", text(symbol.name));
+        let known = match (word, symbol.value) {
+            (Word::Address, Value::Absolute(value)) => Some(value),
+            (Word::Address, Value::Undefined) => None,
+            (Word::Address, _) if self.sharable.get(id).is_some() => None,
+            (Word::Address, _) => {
+                let place = self.layout.place(self.reached, id, &symbol);
+                let place = place.ok_or_else(missing)?;
+                return self.base_word(at, place.wrapping_add_signed(addend));
+            }
+            (Word::ThreadOffset, Value::Undefined) => None,
+            (Word::ThreadOffset, _) => {
+                Some(self.layout.thread_offset(&symbol).ok_or_else(missing)?)
+            }
+            (Word::ThreadModule | Word::PointerOffset, _) => None,
+        };
+        let value = match known {
+            Some(value) => value,
+            None => {
+                let import = self.import(id, word)?;
                 self.parts.symbol_fixups.push((narrow(at)?, import));
                 0
-            }
-            value => {
-                let place = self.layout.place(self.reached, symbol_index, value);
-                self.parts.base_fixups.push(narrow(at)?);
-                place.ok_or_else(|| bad("a symbol without a place", text(symbol.name)))?
             }
         };
         self.bytes(at, &value.wrapping_add_signed(addend).to_le_bytes())
     }
 
-    fn import(&mut self, symbol_index: u32, symbol: &Symbol<'a>) -> Result<u32, LinkError> {
-        if let Some(&import) = self.import_of.get(&symbol_index) {
+    /// Writes a word that holds the address of a place in the image.
+    fn base_word(&mut self, at: u64, place: u64) -> Result<(), LinkError> {
+        self.parts.base_fixups.push(narrow(at)?);
+        self.bytes(at, &place.to_le_bytes())
+    }
+
+    /// The import of what `word` is to hold of a symbol.
+    fn import(&mut self, id: u32, word: Word) -> Result<u32, LinkError> {
+        if let Some(&import) = self.import_of.get(&(id, word)) {
             return Ok(import);
         }
-        let name = std::str::from_utf8(symbol.name)
-            .map_err(|_| bad("a name that is not UTF-8", text(symbol.name)))?;
-        let import = narrow(self.parts.imports.len() as u64)?;
-        self.parts.imports.push(ImportName {
-            name,
-            weak: symbol.weak,
-        });
-        self.import_of.insert(symbol_index, import);
+        let symbol: Symbol<'a> = self.input.symbol(id)?;
+        let is_own = symbol.kind == SymbolKind::ThreadLocal && symbol.value != Value::Undefined;
+        if word == Word::ThreadModule && (is_own || symbol.value == Value::ThreadBlock) {
+            return self.own_module();
+        }
+        let import = self.add_import(ImportName {
+            name: utf8(symbol.name)?,
+            weak: symbol.binding == Binding::Weak,
+            kind: match word {
+                Word::Address if symbol.name == b"__tls_get_addr" => ImportKind::ThreadGetAddress,
+                Word::Address => ImportKind::Address,
+                Word::ThreadModule => ImportKind::ThreadModule,
+                Word::ThreadOffset => ImportKind::ThreadOffset,
+                Word::PointerOffset => ImportKind::PointerOffset,
+            },
+        })?;
+        self.import_of.insert((id, word), import);
         Ok(import)
+    }
+
+    fn own_module(&mut self) -> Result<u32, LinkError> {
+        // A block of nothing has an address, too, for code that asks for one.
+        self.parts.thread_memory_size = self.parts.thread_memory_size.max(1);
+        self.nameless_import(ImportKind::OwnModule)
+    }
+
+    /// An import that the loader itself provides. There are two sorts, so that looking is quick.
+    fn nameless_import(&mut self, kind: ImportKind) -> Result<u32, LinkError> {
+        // No symbol has this number, as their count fits it, too.
+        let key = match kind {
+            ImportKind::OwnModule => (u32::MAX, Word::ThreadModule),
+            _ => (u32::MAX, Word::Address),
+        };
+        if let Some(&import) = self.import_of.get(&key) {
+            return Ok(import);
+        }
+        let import = self.add_import(ImportName {
+            name: "",
+            weak: false,
+            kind,
+        })?;
+        self.import_of.insert(key, import);
+        Ok(import)
+    }
+
+    fn add_import(&mut self, import: ImportName<'a>) -> Result<u32, LinkError> {
+        let number = narrow(self.parts.imports.len() as u64)?;
+        let size = import.name.len() as u64;
+        self.name_budget = self.name_budget.checked_sub(size).ok_or_else(|| {
+            let limit = self.layout.limit;
+            LinkError::TooLarge {
+                needed: limit.saturating_add(size),
+                limit,
+            }
+        })?;
+        self.parts.imports.push(import);
+        Ok(number)
     }
 
     fn bytes(&mut self, place: u64, bytes: &[u8]) -> Result<(), LinkError> {
@@ -265,6 +502,10 @@ impl<'a> Writer<'_, 'a> {
             .and_then(|start| area.get_mut(start..)?.get_mut(..size));
         target.ok_or_else(|| bad("a field outside the image", format!("{place:#x}")))
     }
+}
+
+fn utf8(name: &[u8]) -> Result<&str, LinkError> {
+    std::str::from_utf8(name).map_err(|_| bad("a name that is not UTF-8", text(name)))
 }
 
 fn narrow(value: u64) -> Result<u32, LinkError> {

@@ -16,11 +16,17 @@
 //!   | `ff 15` `call *foo@GOTPCREL(%rip)` | `67 e8` `addr32 call foo` |
 //!   | `ff 25` `jmp *foo@GOTPCREL(%rip)` | `e9 .. 90` `jmp foo; nop`, its field one byte earlier |
 //!
-//!   All others, and plain `GOTPCREL`, which promises nothing, keep the slot.
+//!   All others, and plain `GOTPCREL`, which promises nothing, keep the slot. APX has kinds of its own
+//!   for its longer prefixes; `CODE_4` is a load with a REX2 prefix, which stays as it is.
+//! - The large model counts from the beginning of the slots, `_GLOBAL_OFFSET_TABLE_`: its `GOT` kinds are
+//!   distances from there to a slot, its `GOTOFF` and `PLTOFF` kinds to a symbol.
+//! - A thread-local of the object itself has no fixed distance from the thread pointer, as its block
+//!   is made when a thread first asks for it. One of the host may have; that is known at load.
 //! - An image's parts are within 1 GiB of each other, so offsets inside an image fit unless an addend
 //!   is absurd.
 
-use super::read::{Input, Rela, Symbol, SymbolKind, Value, bad, text};
+use super::kinds_x86_64::name;
+use super::read::{Binding, Input, Rela, Symbol, SymbolKind, Value, bad, text};
 use super::sections::{Section, SectionKind};
 use crate::error::LinkError;
 use object::LittleEndian as LE;
@@ -33,6 +39,8 @@ pub(super) struct Reference<'a> {
     /// The ABI's name of its kind.
     pub(super) relocation: &'static str,
     pub(super) offset: u64,
+    /// Bytes of the field.
+    pub(super) width: u64,
     pub(super) addend: i64,
     pub(super) action: Action,
 }
@@ -40,12 +48,29 @@ pub(super) struct Reference<'a> {
 /// How a reference is resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Eight bytes with an address.
+    /// Eight bytes that are complete when the image is loaded.
+    Word(Word),
+    /// Four bytes with a host's thread-local's distance from the thread pointer, complete at load.
+    NarrowOffset,
+    /// A value that is known when the image is linked: `to + addend - from`.
+    Field {
+        to: To,
+        from: From,
+        range: Range,
+        rewrite: Rewrite,
+    },
+}
+
+/// What a word holds in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Word {
     Address,
-    /// Four bytes with a distance.
-    Distance32(To, Rewrite),
-    /// Eight bytes with a distance.
-    Distance64,
+    /// The module of a thread-local.
+    ThreadModule,
+    /// A thread-local's offset in its module's block.
+    ThreadOffset,
+    /// A thread-local's distance from the thread pointer.
+    PointerOffset,
 }
 
 /// What a reference leads to.
@@ -54,6 +79,56 @@ pub(super) enum To {
     Symbol,
     Slot,
     Stub,
+    /// The slot of a distance from the thread pointer.
+    OffsetSlot,
+    Pair,
+    OwnPair,
+    Descriptor,
+    /// Where a thread-local lies in its block.
+    ThreadOffset,
+    SlotTable,
+    /// The symbol's size.
+    Size,
+}
+
+/// What a value counts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    /// The field itself.
+    Place,
+    SlotTable,
+    Zero,
+}
+
+/// The width of a field, and what it can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Range {
+    Whole,
+    Signed32,
+    Unsigned32,
+    /// Either with or without a sign.
+    Any16,
+    Any8,
+    Signed16,
+    Signed8,
+}
+
+impl Range {
+    /// `value` in as many bytes as the field has; `None` if it does not fit.
+    pub(super) fn encode(self, value: i64) -> Option<([u8; 8], usize)> {
+        let (least, most, width) = match self {
+            Self::Whole => (i64::MIN, i64::MAX, 8),
+            Self::Signed32 => (i32::MIN.into(), i32::MAX.into(), 4),
+            Self::Unsigned32 => (0, u32::MAX.into(), 4),
+            Self::Any16 => (i16::MIN.into(), u16::MAX.into(), 2),
+            Self::Signed16 => (i16::MIN.into(), i16::MAX.into(), 2),
+            Self::Any8 => (i8::MIN.into(), u8::MAX.into(), 1),
+            Self::Signed8 => (i8::MIN.into(), i8::MAX.into(), 1),
+        };
+        (least..=most)
+            .contains(&value)
+            .then(|| (value.to_le_bytes(), width))
+    }
 }
 
 /// How the instruction around a field changes.
@@ -65,13 +140,26 @@ pub(super) enum Rewrite {
     Jump,
 }
 
-impl Reference<'_> {
-    /// What this reference needs beside its symbol.
-    pub(super) fn to(&self) -> To {
-        match self.action {
-            Action::Distance32(to, _) => to,
-            Action::Address | Action::Distance64 => To::Symbol,
-        }
+/// Bytes of a kind's field; unknown kinds are refused later, whatever this says.
+fn width(kind: u32) -> u64 {
+    match kind {
+        elf::R_X86_64_64
+        | elf::R_X86_64_PC64
+        | elf::R_X86_64_GOT64
+        | elf::R_X86_64_GOTOFF64
+        | elf::R_X86_64_GOTPC64
+        | elf::R_X86_64_GOTPCREL64
+        | elf::R_X86_64_GOTPLT64
+        | elf::R_X86_64_PLTOFF64
+        | elf::R_X86_64_SIZE64
+        | elf::R_X86_64_DTPMOD64
+        | elf::R_X86_64_DTPOFF64
+        | elf::R_X86_64_TPOFF64 => 8,
+        elf::R_X86_64_16 | elf::R_X86_64_PC16 => 2,
+        elf::R_X86_64_8 | elf::R_X86_64_PC8 => 1,
+        // It marks a call of two bytes and changes nothing.
+        elf::R_X86_64_TLSDESC_CALL => 0,
+        _ => 4,
     }
 }
 
@@ -87,132 +175,268 @@ pub(super) fn classify<'a>(
     }
     let section = input.section(section_index)?;
     let offset = relocation.r_offset.get(LE);
-    let addend = relocation.r_addend.get(LE);
-    let symbol_index = relocation.r_sym(LE, false);
-    let symbol = input.symbol(symbol_index)?;
-    let site = || input.site(section_index, offset, &symbol);
-    let relocation = name(kind);
-
-    let width = match kind {
-        elf::R_X86_64_64 | elf::R_X86_64_PC64 => 8,
-        _ => 4,
-    };
-    let end = offset.checked_add(width);
+    let end = offset.checked_add(width(kind));
     if end.is_none_or(|end| end > section.bytes.len() as u64) {
         return Err(bad(
             "a relocation outside its section",
             format!("{}+{offset:#x}", text(section.name)),
         ));
     }
-    if is_thread_local(kind) || symbol.kind == SymbolKind::ThreadLocal {
-        let site = site();
-        return Err(LinkError::ThreadLocal { relocation, site });
+    if kind == elf::R_X86_64_TLSDESC_CALL {
+        return Ok(None);
     }
-    if symbol.kind == SymbolKind::IndirectFunction {
-        return Err(LinkError::IndirectFunction { site: site() });
-    }
-
-    let place = Field {
-        section,
-        offset,
-        addend,
-    };
-    let action = match kind {
-        elf::R_X86_64_64 => {
-            let constant = matches!(symbol.value, Value::Absolute(_));
-            if section.kind == SectionKind::Text && !constant {
-                let site = site();
-                return Err(LinkError::NotPositionIndependent { relocation, site });
-            }
-            Action::Address
-        }
-        elf::R_X86_64_PC64 if is_inside(symbol.value) => Action::Distance64,
-        elf::R_X86_64_PC32 | elf::R_X86_64_PLT32 if is_inside(symbol.value) => {
-            Action::Distance32(To::Symbol, Rewrite::None)
-        }
-        elf::R_X86_64_PLT32 if symbol.value == Value::Undefined => {
-            Action::Distance32(To::Stub, Rewrite::None)
-        }
-        elf::R_X86_64_PC32 if symbol.value == Value::Undefined && place.is_branch() => {
-            Action::Distance32(To::Stub, Rewrite::None)
-        }
-        elf::R_X86_64_PC32 | elf::R_X86_64_PLT32 | elf::R_X86_64_PC64 => {
-            let site = site();
-            return Err(LinkError::DirectReference { relocation, site });
-        }
-        elf::R_X86_64_GOTPCRELX | elf::R_X86_64_REX_GOTPCRELX if is_inside(symbol.value) => {
-            match place.rewrite(kind) {
-                Rewrite::None => Action::Distance32(To::Slot, Rewrite::None),
-                rewrite => Action::Distance32(To::Symbol, rewrite),
-            }
-        }
-        elf::R_X86_64_GOTPCREL
-        | elf::R_X86_64_GOTPCRELX
-        | elf::R_X86_64_REX_GOTPCRELX
-        | elf::R_X86_64_CODE_4_GOTPCRELX => Action::Distance32(To::Slot, Rewrite::None),
-        elf::R_X86_64_32 | elf::R_X86_64_32S | elf::R_X86_64_16 | elf::R_X86_64_8 => {
-            let site = site();
-            return Err(LinkError::NotPositionIndependent { relocation, site });
-        }
-        _ => {
-            return Err(LinkError::UnsupportedRelocation {
-                relocation,
-                kind,
-                site: site(),
-            });
-        }
-    };
-    Ok(Some(Reference {
+    let symbol_index = input.target(section, relocation.r_sym(LE, false))?;
+    let symbol = input.symbol(symbol_index)?;
+    let reference = Reference {
         symbol,
         symbol_index,
-        relocation,
+        relocation: name(kind),
         offset,
-        addend,
+        width: width(kind),
+        addend: relocation.r_addend.get(LE),
+        action: Action::Word(Word::Address),
+    };
+    let field = Field {
+        input,
+        section_index,
+        section,
+        kind,
+        reference: &reference,
+    };
+    let action = if symbol.kind == SymbolKind::ThreadLocal || is_thread_local(kind) {
+        field.thread_local()?
+    } else {
+        field.ordinary()?
+    };
+    Ok(Some(Reference {
         action,
+        ..reference
     }))
 }
 
 /// Whether a symbol has a place in the image.
 fn is_inside(value: Value) -> bool {
-    match value {
-        Value::Defined { .. } | Value::Common { .. } | Value::Handle => true,
-        Value::Absolute(_) | Value::Undefined => false,
-    }
+    !matches!(
+        value,
+        Value::Absolute(_) | Value::Undefined | Value::ThreadBlock
+    )
+}
+
+/// Whether what a symbol stands for may turn out to be another image's or the host's: see
+/// [`shared`](super::shared).
+pub(super) fn may_be_shared(symbol: &Symbol<'_>) -> bool {
+    symbol.kind == SymbolKind::Object
+        && symbol.visible
+        && matches!(symbol.binding, Binding::Weak | Binding::Unique)
+        && matches!(symbol.value, Value::Defined { .. })
+        && !super::shared::is_virtual_table(symbol.name)
 }
 
 struct Field<'s, 'a> {
+    input: &'s Input<'a>,
+    section_index: usize,
     section: &'s Section<'a>,
-    offset: u64,
-    addend: i64,
+    kind: u32,
+    reference: &'s Reference<'a>,
 }
 
 impl Field<'_, '_> {
+    fn ordinary(&self) -> Result<Action, LinkError> {
+        let Reference {
+            ref symbol,
+            relocation,
+            ..
+        } = *self.reference;
+        let value = |to, from, range| Action::Field {
+            to,
+            from,
+            range,
+            rewrite: Rewrite::None,
+        };
+        let distance = |to| value(to, From::Place, Range::Signed32);
+        let inside = is_inside(symbol.value);
+        let outside = symbol.value == Value::Undefined;
+        let absolute = matches!(symbol.value, Value::Absolute(_));
+        Ok(match self.kind {
+            elf::R_X86_64_64 if absolute => value(To::Symbol, From::Zero, Range::Whole),
+            elf::R_X86_64_64 => {
+                if self.section.kind == SectionKind::Text {
+                    let site = self.site();
+                    return Err(LinkError::NotPositionIndependent { relocation, site });
+                }
+                Action::Word(Word::Address)
+            }
+            elf::R_X86_64_PC64 if inside => value(To::Symbol, From::Place, Range::Whole),
+            elf::R_X86_64_PC32 | elf::R_X86_64_PLT32 if inside => distance(To::Symbol),
+            elf::R_X86_64_PC16 if inside => value(To::Symbol, From::Place, Range::Signed16),
+            elf::R_X86_64_PC8 if inside => value(To::Symbol, From::Place, Range::Signed8),
+            elf::R_X86_64_PLT32 if outside => distance(To::Stub),
+            elf::R_X86_64_PC32 if outside && self.is_branch() => distance(To::Stub),
+            elf::R_X86_64_GOTPCRELX
+            | elf::R_X86_64_REX_GOTPCRELX
+            | elf::R_X86_64_CODE_4_GOTPCRELX
+                if inside && !may_be_shared(symbol) =>
+            {
+                match self.rewrite() {
+                    Rewrite::None => distance(To::Slot),
+                    rewrite => Action::Field {
+                        to: To::Symbol,
+                        from: From::Place,
+                        range: Range::Signed32,
+                        rewrite,
+                    },
+                }
+            }
+            elf::R_X86_64_GOTPCREL
+            | elf::R_X86_64_GOTPCRELX
+            | elf::R_X86_64_REX_GOTPCRELX
+            | elf::R_X86_64_CODE_4_GOTPCRELX
+            | elf::R_X86_64_CODE_5_GOTPCRELX
+            | elf::R_X86_64_CODE_6_GOTPCRELX => distance(To::Slot),
+            elf::R_X86_64_GOTPCREL64 => value(To::Slot, From::Place, Range::Whole),
+            elf::R_X86_64_GOTPC32 => distance(To::SlotTable),
+            elf::R_X86_64_GOTPC64 => value(To::SlotTable, From::Place, Range::Whole),
+            elf::R_X86_64_GOT32 => value(To::Slot, From::SlotTable, Range::Signed32),
+            elf::R_X86_64_GOT64 | elf::R_X86_64_GOTPLT64 => {
+                value(To::Slot, From::SlotTable, Range::Whole)
+            }
+            elf::R_X86_64_GOTOFF64 | elf::R_X86_64_PLTOFF64 if inside => {
+                value(To::Symbol, From::SlotTable, Range::Whole)
+            }
+            elf::R_X86_64_PLTOFF64 if outside => value(To::Stub, From::SlotTable, Range::Whole),
+            elf::R_X86_64_SIZE32 if !outside => value(To::Size, From::Zero, Range::Unsigned32),
+            elf::R_X86_64_SIZE64 if !outside => value(To::Size, From::Zero, Range::Whole),
+            elf::R_X86_64_32 if absolute => value(To::Symbol, From::Zero, Range::Unsigned32),
+            elf::R_X86_64_32S if absolute => value(To::Symbol, From::Zero, Range::Signed32),
+            elf::R_X86_64_16 if absolute => value(To::Symbol, From::Zero, Range::Any16),
+            elf::R_X86_64_8 if absolute => value(To::Symbol, From::Zero, Range::Any8),
+            elf::R_X86_64_PC64
+            | elf::R_X86_64_PC32
+            | elf::R_X86_64_PLT32
+            | elf::R_X86_64_PC16
+            | elf::R_X86_64_PC8
+            | elf::R_X86_64_GOTOFF64
+            | elf::R_X86_64_PLTOFF64
+            | elf::R_X86_64_SIZE32
+            | elf::R_X86_64_SIZE64 => {
+                let site = self.site();
+                return Err(LinkError::DirectReference { relocation, site });
+            }
+            elf::R_X86_64_32 | elf::R_X86_64_32S | elf::R_X86_64_16 | elf::R_X86_64_8 => {
+                let site = self.site();
+                return Err(LinkError::NotPositionIndependent { relocation, site });
+            }
+            kind => {
+                return Err(LinkError::UnsupportedRelocation {
+                    relocation,
+                    kind,
+                    site: self.site(),
+                });
+            }
+        })
+    }
+
+    fn thread_local(&self) -> Result<Action, LinkError> {
+        let Reference {
+            ref symbol,
+            relocation,
+            ..
+        } = *self.reference;
+        let site = self.site();
+        let own = match symbol.value {
+            Value::Defined { section, .. } => {
+                if !self.input.section(section)?.kind.is_thread_local() {
+                    return Err(LinkError::NotThreadLocal { relocation, site });
+                }
+                true
+            }
+            Value::ThreadBlock => true,
+            Value::Undefined => false,
+            _ => return Err(LinkError::NotThreadLocal { relocation, site }),
+        };
+        let value = |to, from, range| Action::Field {
+            to,
+            from,
+            range,
+            rewrite: Rewrite::None,
+        };
+        let distance = |to| value(to, From::Place, Range::Signed32);
+        let is_text = self.section.kind == SectionKind::Text;
+        Ok(match self.kind {
+            elf::R_X86_64_TLSGD => distance(To::Pair),
+            elf::R_X86_64_TLSLD => distance(To::OwnPair),
+            elf::R_X86_64_GOTPC32_TLSDESC
+            | elf::R_X86_64_CODE_4_GOTPC32_TLSDESC
+            | elf::R_X86_64_CODE_5_GOTPC32_TLSDESC
+            | elf::R_X86_64_CODE_6_GOTPC32_TLSDESC => distance(To::Descriptor),
+            elf::R_X86_64_DTPOFF32 if own => value(To::ThreadOffset, From::Zero, Range::Signed32),
+            elf::R_X86_64_DTPOFF64 if own => value(To::ThreadOffset, From::Zero, Range::Whole),
+            elf::R_X86_64_DTPOFF64 if !is_text => Action::Word(Word::ThreadOffset),
+            elf::R_X86_64_DTPMOD64 if !is_text => Action::Word(Word::ThreadModule),
+            elf::R_X86_64_GOTTPOFF
+            | elf::R_X86_64_CODE_4_GOTTPOFF
+            | elf::R_X86_64_CODE_5_GOTTPOFF
+            | elf::R_X86_64_CODE_6_GOTTPOFF
+            | elf::R_X86_64_TPOFF64
+            | elf::R_X86_64_TPOFF32
+                if own =>
+            {
+                return Err(LinkError::ThreadLocal { relocation, site });
+            }
+            elf::R_X86_64_GOTTPOFF
+            | elf::R_X86_64_CODE_4_GOTTPOFF
+            | elf::R_X86_64_CODE_5_GOTTPOFF
+            | elf::R_X86_64_CODE_6_GOTTPOFF => distance(To::OffsetSlot),
+            elf::R_X86_64_TPOFF64 if !is_text => Action::Word(Word::PointerOffset),
+            elf::R_X86_64_TPOFF32 => Action::NarrowOffset,
+            // The rest are ordinary kinds, and thread-local ones where the value cannot be had.
+            kind if is_thread_local(kind) => {
+                return Err(LinkError::DirectReference { relocation, site });
+            }
+            elf::R_X86_64_SIZE32 if own => value(To::Size, From::Zero, Range::Unsigned32),
+            elf::R_X86_64_SIZE64 if own => value(To::Size, From::Zero, Range::Whole),
+            _ => return Err(LinkError::ThreadLocalAddress { relocation, site }),
+        })
+    }
+
+    fn site(&self) -> crate::error::Site {
+        let symbol = &self.reference.symbol;
+        self.input
+            .site(self.section_index, self.reference.offset, symbol)
+    }
+
     /// The byte that lies `distance` before the field.
     fn before(&self, distance: u64) -> Option<u8> {
-        let at = usize::try_from(self.offset.checked_sub(distance)?).ok()?;
+        let at = usize::try_from(self.reference.offset.checked_sub(distance)?).ok()?;
         self.section.bytes.get(at).copied()
     }
 
     /// Whether the field is that of a call, a jump or a conditional jump.
     fn is_branch(&self) -> bool {
-        let ends_the_instruction = self.section.kind == SectionKind::Text && self.addend == -4;
+        let ends_the_instruction =
+            self.section.kind == SectionKind::Text && self.reference.addend == -4;
         let opcode = self.before(1);
         let is_jcc = self.before(2) == Some(0x0f) && matches!(opcode, Some(0x80..=0x8f));
         ends_the_instruction && (matches!(opcode, Some(0xe8 | 0xe9)) || is_jcc)
     }
 
     /// How the instruction can do without its slot.
-    fn rewrite(&self, kind: u32) -> Rewrite {
+    fn rewrite(&self) -> Rewrite {
         // Another addend: an immediate follows, or a word other than the slot's own is wanted.
-        if self.section.kind != SectionKind::Text || self.addend != -4 {
+        if self.section.kind != SectionKind::Text || self.reference.addend != -4 {
+            return Rewrite::None;
+        }
+        // The REX2 prefix has a bit that selects another map of instructions.
+        let is_rex2 = self.before(4) == Some(0xd5) && self.before(3).is_some_and(|b| b & 0x80 == 0);
+        if self.kind == elf::R_X86_64_CODE_4_GOTPCRELX && !is_rex2 {
             return Rewrite::None;
         }
         let is_rip_relative = |modrm: u8| modrm & 0xc7 == 0x05;
         match (self.before(2), self.before(1)) {
             (Some(0x8b), Some(modrm)) if is_rip_relative(modrm) => Rewrite::LoadToAddress,
             // A REX prefix in front of these would come to stand before `67`, and be lost.
-            (Some(0xff), Some(0x15)) if kind == elf::R_X86_64_GOTPCRELX => Rewrite::Call,
-            (Some(0xff), Some(0x25)) if kind == elf::R_X86_64_GOTPCRELX => Rewrite::Jump,
+            (Some(0xff), Some(0x15)) if self.kind == elf::R_X86_64_GOTPCRELX => Rewrite::Call,
+            (Some(0xff), Some(0x25)) if self.kind == elf::R_X86_64_GOTPCRELX => Rewrite::Jump,
             _ => Rewrite::None,
         }
     }
@@ -266,47 +490,6 @@ fn is_thread_local(kind: u32) -> bool {
             | elf::R_X86_64_CODE_6_GOTTPOFF
             | elf::R_X86_64_CODE_6_GOTPC32_TLSDESC
     )
-}
-
-/// The ABI's name of a kind of relocation.
-fn name(kind: u32) -> &'static str {
-    match kind {
-        elf::R_X86_64_64 => "R_X86_64_64",
-        elf::R_X86_64_PC32 => "R_X86_64_PC32",
-        elf::R_X86_64_GOT32 => "R_X86_64_GOT32",
-        elf::R_X86_64_PLT32 => "R_X86_64_PLT32",
-        elf::R_X86_64_GOTPCREL => "R_X86_64_GOTPCREL",
-        elf::R_X86_64_32 => "R_X86_64_32",
-        elf::R_X86_64_32S => "R_X86_64_32S",
-        elf::R_X86_64_16 => "R_X86_64_16",
-        elf::R_X86_64_PC16 => "R_X86_64_PC16",
-        elf::R_X86_64_8 => "R_X86_64_8",
-        elf::R_X86_64_PC8 => "R_X86_64_PC8",
-        elf::R_X86_64_DTPMOD64 => "R_X86_64_DTPMOD64",
-        elf::R_X86_64_DTPOFF64 => "R_X86_64_DTPOFF64",
-        elf::R_X86_64_TPOFF64 => "R_X86_64_TPOFF64",
-        elf::R_X86_64_TLSGD => "R_X86_64_TLSGD",
-        elf::R_X86_64_TLSLD => "R_X86_64_TLSLD",
-        elf::R_X86_64_DTPOFF32 => "R_X86_64_DTPOFF32",
-        elf::R_X86_64_GOTTPOFF => "R_X86_64_GOTTPOFF",
-        elf::R_X86_64_TPOFF32 => "R_X86_64_TPOFF32",
-        elf::R_X86_64_PC64 => "R_X86_64_PC64",
-        elf::R_X86_64_GOTOFF64 => "R_X86_64_GOTOFF64",
-        elf::R_X86_64_GOTPC32 => "R_X86_64_GOTPC32",
-        elf::R_X86_64_GOT64 => "R_X86_64_GOT64",
-        elf::R_X86_64_GOTPCREL64 => "R_X86_64_GOTPCREL64",
-        elf::R_X86_64_GOTPC64 => "R_X86_64_GOTPC64",
-        elf::R_X86_64_PLTOFF64 => "R_X86_64_PLTOFF64",
-        elf::R_X86_64_SIZE32 => "R_X86_64_SIZE32",
-        elf::R_X86_64_SIZE64 => "R_X86_64_SIZE64",
-        elf::R_X86_64_GOTPC32_TLSDESC => "R_X86_64_GOTPC32_TLSDESC",
-        elf::R_X86_64_TLSDESC_CALL => "R_X86_64_TLSDESC_CALL",
-        elf::R_X86_64_TLSDESC => "R_X86_64_TLSDESC",
-        elf::R_X86_64_GOTPCRELX => "R_X86_64_GOTPCRELX",
-        elf::R_X86_64_REX_GOTPCRELX => "R_X86_64_REX_GOTPCRELX",
-        elf::R_X86_64_CODE_4_GOTPCRELX => "R_X86_64_CODE_4_GOTPCRELX",
-        _ => "of an unknown name",
-    }
 }
 
 #[cfg(test)]

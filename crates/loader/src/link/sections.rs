@@ -1,6 +1,6 @@
 //! What each section of an object becomes in an image.
 
-use super::read::{Elf, LE, Rela, malformed_at, text};
+use super::read::{Elf, LE, Rela, malformed_at};
 use crate::error::LinkError;
 use crate::image::{DATA_DISTANCE, MAX_ALIGNMENT};
 use object::SectionIndex;
@@ -12,11 +12,16 @@ use object::read::elf::{SectionHeader, SectionTable};
 pub(super) struct Section<'a> {
     pub(super) name: &'a [u8],
     pub(super) kind: SectionKind,
+    /// As the object has it, but not 0; checked when the section is kept.
     pub(super) alignment: u64,
     pub(super) size: u64,
     /// Empty for [`SectionKind::Zero`].
     pub(super) bytes: &'a [u8],
     pub(super) relocations: &'a [Rela],
+    /// The number of its object's null symbol.
+    pub(super) first_symbol: u32,
+    /// How many symbols its object has.
+    pub(super) symbol_count: u32,
 }
 
 /// What a section becomes in an image.
@@ -33,19 +38,40 @@ pub(super) enum SectionKind {
     Initialisers(u16),
     /// The same for unloading.
     Finalisers(u16),
+    /// `.ctors`, from before there were arrays: the last pointer runs first.
+    OldInitialisers(u16),
+    /// `.dtors`: the first pointer runs first.
+    OldFinalisers(u16),
     Unwind,
     /// An error as soon as something refers to it: why, and what to do.
     Unsupported(&'static str),
-    /// Thread-local contents: an error that names the symbol as soon as something refers to it.
-    ThreadLocal,
+    /// Initial contents of thread-locals.
+    ThreadData,
+    /// Thread-locals that begin as zero.
+    ThreadZero,
+    /// Of a COMDAT group of which another object's copy is kept.
+    Discarded,
 }
 
-/// The sections of an object; relocations are attached later.
+impl SectionKind {
+    /// Whether every thread has a copy.
+    pub(super) fn is_thread_local(self) -> bool {
+        matches!(self, Self::ThreadData | Self::ThreadZero)
+    }
+
+    /// Whether it is an array of pointers that are run backwards.
+    pub(super) fn is_backwards(self) -> bool {
+        matches!(self, Self::OldInitialisers(_) | Self::OldFinalisers(_))
+    }
+}
+
+/// Adds the sections of an object to `sections`; relocations are attached later.
 pub(super) fn read_sections<'a>(
     table: &SectionTable<'a, Elf>,
     bytes: &'a [u8],
-) -> Result<Vec<Section<'a>>, LinkError> {
-    let mut sections = Vec::with_capacity(table.len());
+    sections: &mut Vec<Section<'a>>,
+) -> Result<(), LinkError> {
+    sections.reserve(table.len());
     for (SectionIndex(index), header) in table.enumerate() {
         let allocated = header.sh_flags(LE) & u64::from(elf::SHF_ALLOC) != 0;
         if !allocated || index == 0 {
@@ -56,6 +82,8 @@ pub(super) fn read_sections<'a>(
                 size: 0,
                 bytes: &[],
                 relocations: &[],
+                first_symbol: 0,
+                symbol_count: 0,
             });
             continue;
         }
@@ -64,28 +92,27 @@ pub(super) fn read_sections<'a>(
             .section_name(LE, header)
             .map_err(malformed_at(place))?;
         let size = header.sh_size(LE);
-        if size > DATA_DISTANCE {
-            return Err(LinkError::TooLarge {
-                needed: size,
-                limit: DATA_DISTANCE,
-            });
-        }
         sections.push(Section {
             name,
             kind: section_kind(header.sh_type(LE), header.sh_flags(LE), name),
-            alignment: checked_alignment(header.sh_addralign(LE), || text(name))?,
+            alignment: header.sh_addralign(LE).max(1),
             size,
             bytes: header.data(LE, bytes).map_err(malformed_at(place))?,
             relocations: &[],
+            first_symbol: 0,
+            symbol_count: 0,
         });
     }
-    Ok(sections)
+    Ok(())
 }
 
 fn section_kind(sort: u32, flags: u64, name: &[u8]) -> SectionKind {
     let has = |flag: u32| flags & u64::from(flag) != 0;
     if has(elf::SHF_TLS) {
-        return SectionKind::ThreadLocal;
+        return match sort {
+            elf::SHT_NOBITS => SectionKind::ThreadZero,
+            _ => SectionKind::ThreadData,
+        };
     }
     if has(elf::SHF_COMPRESSED) {
         return SectionKind::Unsupported("it is compressed and to be loaded, which ELF forbids");
@@ -111,6 +138,31 @@ fn section_kind(sort: u32, flags: u64, name: &[u8]) -> SectionKind {
         elf::SHT_X86_64_UNWIND => return SectionKind::Unwind,
         _ => {}
     }
+    // Old assemblers write these as ordinary data.
+    let array = |prefix: &[u8]| {
+        let rest = name.strip_prefix(prefix)?;
+        let plain = rest.is_empty().then_some(u16::MAX);
+        plain.or_else(|| priority(prefix))
+    };
+    if let Some(priority) = array(b".init_array") {
+        return SectionKind::Initialisers(priority);
+    }
+    if let Some(priority) = array(b".fini_array") {
+        return SectionKind::Finalisers(priority);
+    }
+    // Without a priority they run with those of `.init_array` that have none. Their priorities count
+    // the other way round.
+    let old = |prefix: &[u8]| {
+        let rest = name.strip_prefix(prefix)?;
+        let plain = rest.is_empty().then_some(u16::MAX);
+        plain.or_else(|| priority(prefix).map(|n: u16| u16::MAX - n))
+    };
+    if let Some(priority) = old(b".ctors") {
+        return SectionKind::OldInitialisers(priority);
+    }
+    if let Some(priority) = old(b".dtors") {
+        return SectionKind::OldFinalisers(priority);
+    }
     match name {
         b".eh_frame" => SectionKind::Unwind,
         _ if has(elf::SHF_EXECINSTR) => SectionKind::Text,
@@ -135,31 +187,32 @@ fn is_written_by_relocations_alone(name: &[u8]) -> bool {
 
 /// Sections whose contents would have to run, but never would, because nothing refers to them.
 pub(super) fn must_not_be_dropped(section: &Section<'_>) -> Option<&'static str> {
-    let old_arrays = [b".ctors".as_slice(), b".dtors"];
-    let is_old_array = old_arrays.iter().any(|array| {
-        section
-            .name
-            .strip_prefix(*array)
-            .is_some_and(|rest| matches!(rest.first(), None | Some(b'.')))
-    });
     match section.kind {
-        _ if is_old_array => Some("constructors in .ctors are not run; compile for .init_array"),
         SectionKind::Unsupported(reason) if section.name.starts_with(b".preinit_array") => {
             Some(reason)
+        }
+        _ if matches!(section.name, b".init" | b".fini") && section.size != 0 => {
+            Some("it is a piece of a function that only a whole program has; use .init_array")
         }
         _ => None,
     }
 }
 
-/// The alignment of something at `place`, where 0 means none.
-pub(super) fn checked_alignment(
+/// What is wrong with the size or the alignment of something that is kept at `place`, if anything.
+pub(super) fn check_extent(
+    size: u64,
     alignment: u64,
     place: impl FnOnce() -> String,
-) -> Result<u64, LinkError> {
-    match alignment {
-        0 => Ok(1),
-        _ if alignment.is_power_of_two() && alignment <= MAX_ALIGNMENT => Ok(alignment),
-        _ => Err(LinkError::Alignment {
+) -> Result<(), LinkError> {
+    if size > DATA_DISTANCE {
+        return Err(LinkError::TooLarge {
+            needed: size,
+            limit: DATA_DISTANCE,
+        });
+    }
+    match alignment.is_power_of_two() && alignment <= MAX_ALIGNMENT {
+        true => Ok(()),
+        false => Err(LinkError::Alignment {
             place: place(),
             alignment,
         }),

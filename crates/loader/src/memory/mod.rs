@@ -3,8 +3,16 @@
 //! Everything here has a safe interface except for what runs code or hands the unwinder a table.
 //! Linux only for now; another system is another [`window`](self::window).
 
+mod ahead;
+mod barrier;
+pub(crate) mod finalise;
 pub(crate) mod fork;
+mod free;
+mod objects;
 pub(crate) mod process;
+pub(crate) mod profile;
 pub(crate) mod room;
+mod runs;
+pub(crate) mod tables;
 pub(crate) mod unwind;
 mod window;

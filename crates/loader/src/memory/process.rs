@@ -92,10 +92,12 @@ fn look_up(name: &str) -> Option<ProcessImport> {
     })
 }
 
-/// Names that C code uses but the dynamic linker does not offer: glibc links them into each module.
+/// Names that C code uses but the dynamic linker does not offer, as glibc links them into each module,
+/// and those whose calls have to be told apart by image.
 fn provided(name: &str) -> Option<usize> {
     match name {
-        "atexit" => Some(libc::atexit as *const () as usize),
+        "atexit" => Some(super::finalise::atexit as *const () as usize),
+        "__cxa_atexit" => Some(super::finalise::cxa_atexit as *const () as usize),
         _ => None,
     }
 }

@@ -1,21 +1,86 @@
-//! Room for images: taken from a window, written, and kept or given back.
+//! Room for images: taken from a window, written, kept or given back, and used again after unloading.
 //!
 //! A lock is held while room is taken or given back, and at no other time: the host may load other
 //! images while it is asked for the symbols of this one.
+//!
+//! Room of unloaded images waits until there is enough of it, since the way to its next use is long:
+//! unwind tables are removed, and every core has to forget the instructions that were there (see
+//! [`barrier`](super::barrier)). Such room is just as large as an image's payload; an image that is
+//! to lie in it is checked and bound in memory of its own and then copied.
 
+use super::ahead::Ahead;
+use super::barrier::Barrier;
+use super::free::FreeRanges;
+use super::profile::Profile;
+use super::tables::{Table, UnwindTables};
 use super::window::{DISTANCE, WINDOW_SIZE, Window, from_region, memory};
 use crate::error::LoadError;
 use crate::image::read::Shape;
 use region::Protection;
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Room of unloaded images is used again once there is this much of it, in bytes or in parts of all
+/// that is taken, or so many images.
+const WORTH_A_BARRIER: usize = 256 << 10;
+const PART_WORTH_A_BARRIER: usize = 16;
+const IMAGES_WORTH_A_BARRIER: usize = 4096;
 
 /// All windows of a loader in this process.
 pub(crate) struct Windows {
-    /// Windows never move in it: spans name them by index.
-    list: Mutex<Vec<Window>>,
+    state: Mutex<State>,
     anonymous: bool,
+    /// Tells room of this loader, in this process, from any other.
+    number: u64,
+    pub(crate) tables: UnwindTables,
+    pub(crate) profile: Profile,
+    barrier: Barrier,
+    ahead: Ahead,
+}
+
+#[derive(Default)]
+struct State {
+    /// Windows never move in it: room names them by index.
+    list: Vec<Window>,
+    free: FreeRanges,
+    waiting: Waiting,
+    counts: Counts,
+}
+
+/// Room of unloaded images that cannot be used yet.
+#[derive(Default)]
+struct Waiting {
+    places: Vec<Place>,
+    tables: Vec<Table>,
+    bytes: usize,
+}
+
+/// How the windows are used.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) windows: usize,
+    pub(crate) used: usize,
+    pub(crate) loaded: u64,
+    pub(crate) unloaded: u64,
+    pub(crate) loaded_again: u64,
+    pub(crate) waiting: usize,
+    pub(crate) free: usize,
+    pub(crate) lost: usize,
+    pub(crate) barriers: usize,
+    pub(crate) ahead: usize,
+    pub(crate) ahead_cpu: std::time::Duration,
+}
+
+/// Where an image lies for good, or until it is unloaded.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// Of the [`Windows`].
+    owner: u64,
+    pub(crate) window: usize,
+    /// In the window.
+    range: Range<usize>,
 }
 
 /// Room for one image, to be written by whoever holds this; given back when dropped.
@@ -24,8 +89,7 @@ pub(crate) struct Span<'w> {
     window: usize,
     /// In the window, for what it was asked for.
     range: Range<usize>,
-    /// Where the window was filled up to before, without padding.
-    before: usize,
+    source: Source,
     write: *mut u8,
     run: usize,
     is_anonymous: bool,
@@ -33,19 +97,40 @@ pub(crate) struct Span<'w> {
     shape: Shape,
 }
 
+/// Where a span's room comes from.
+enum Source {
+    /// The end of the window, which was filled up to `before`, without padding.
+    End { before: usize },
+    /// Room of an unloaded image; the new one is prepared here.
+    Again { scratch: Vec<u8> },
+}
+
 impl Windows {
-    /// No window yet; `anonymous` keeps to anonymous memory, which profilers see better.
-    pub(crate) fn new(anonymous: bool) -> Self {
+    /// No window yet; `anonymous` keeps to anonymous memory, which profilers see better. Images that
+    /// are loaded are to be noted in `profile`.
+    pub(crate) fn new(anonymous: bool, profile: Profile) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
         Self {
-            list: Mutex::new(Vec::new()),
+            state: Mutex::default(),
             anonymous,
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            tables: UnwindTables::default(),
+            profile,
+            barrier: Barrier::default(),
+            ahead: Ahead::default(),
         }
     }
 
     /// Takes room for an image of `image_size` bytes and its data.
     pub(crate) fn take(&self, image_size: usize, shape: Shape) -> Result<Span<'_>, LoadError> {
         let needed = image_size.max(shape.data_memory_size);
-        let mut list = self.lock();
+        let mut state = self.lock();
+        if !state.free.is_empty()
+            && let Some(span) = self.take_again(&mut state, image_size, shape)?
+        {
+            return Ok(span);
+        }
+        let list = &mut state.list;
         let fits = |window: &Window| Some(window.fit(needed, shape.alignment)?.end <= window.size);
         let last = list.iter().rposition(|window| !window.dedicated);
         let window = match last {
@@ -72,48 +157,173 @@ impl Windows {
         if range.end > chosen.size {
             return Err(no_room());
         }
-        chosen.make_ready(&range, shape.data_memory_size)?;
+        let job = chosen.make_ready(&range, shape.data_memory_size)?;
         let before = std::mem::replace(&mut chosen.used, range.end);
         let write = chosen.write_pointer();
-        Ok(Span {
+        let span = Span {
             windows: self,
             window,
             write: write.wrapping_add(range.start),
             run: chosen.run + range.start,
             is_anonymous: chosen.is_anonymous(),
             range,
-            before,
+            source: Source::End { before },
             image_size,
             shape,
-        })
+        };
+        drop(state);
+        if let Some(job) = job {
+            self.ahead.ask(job);
+        }
+        Ok(span)
+    }
+
+    /// Room that an image was unloaded from, if there is some of that size.
+    fn take_again(
+        &self,
+        state: &mut State,
+        image_size: usize,
+        shape: Shape,
+    ) -> Result<Option<Span<'_>>, LoadError> {
+        let mut needed = shape.payload_size.max(shape.data_memory_size).max(1);
+        if self.anonymous || state.list.iter().any(Window::is_anonymous) {
+            needed = needed.next_multiple_of(region::page::size());
+        }
+        let Some(found) = state.free.take(needed, shape.alignment) else {
+            return Ok(None);
+        };
+        let holds = |window: &Window| (window.run..window.run + window.size).contains(&found.start);
+        let Some(window) = state.list.iter().position(holds) else {
+            return Ok(None);
+        };
+        let Some(chosen) = state.list.get_mut(window) else {
+            return Ok(None);
+        };
+        let range = found.start - chosen.run..found.end - chosen.run;
+        if let Err(error) = chosen.make_ready(&range, shape.data_memory_size) {
+            state.free.insert(found);
+            return Err(error);
+        }
+        state.counts.loaded_again += 1;
+        Ok(Some(Span {
+            windows: self,
+            window,
+            write: chosen.write_pointer().wrapping_add(range.start),
+            run: found.start,
+            is_anonymous: chosen.is_anonymous(),
+            range,
+            source: Source::Again {
+                scratch: vec![0; image_size],
+            },
+            image_size,
+            shape,
+        }))
     }
 
     /// Gives back what lies from `used` on, if nothing was taken behind `range` since.
-    fn give_back(&self, window: usize, range: &Range<usize>, used: usize) {
-        if let Some(window) = self.lock().get_mut(window)
+    fn give_back(state: &mut State, window: usize, range: &Range<usize>, used: usize) {
+        if let Some(window) = state.list.get_mut(window)
             && window.used == range.end
         {
             window.used = window.round(used).min(range.end);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Window>> {
+    /// Whether `place` is this loader's, in this process.
+    pub(crate) fn owns(&self, place: &Place) -> bool {
+        place.owner == self.number
+    }
+
+    /// Takes back the room of an image, to be used again some time later, and its unwind table.
+    ///
+    /// # Safety
+    /// `place` and `table` are of one image, and are given once; nobody is in its code, or comes there
+    /// again, and nobody uses its memory.
+    pub(crate) unsafe fn give_up(&self, place: Place, table: Option<Table>) {
+        let mut state = self.lock();
+        state.counts.unloaded += 1;
+        state.waiting.bytes += place.range.len();
+        state.waiting.places.push(place);
+        state.waiting.tables.extend(table);
+        let used: usize = state.list.iter().map(|window| window.used).sum();
+        let waiting = &state.waiting;
+        let enough = waiting.bytes >= WORTH_A_BARRIER.max(used / PART_WORTH_A_BARRIER)
+            || waiting.places.len() >= IMAGES_WORTH_A_BARRIER;
+        if !enough {
+            return;
+        }
+        let mut waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        // SAFETY: the caller's promise, at each of the times that these were given up.
+        unsafe { self.tables.remove(&mut waiting.tables) };
+        let forgotten = self.barrier.wait();
+        let mut state = self.lock();
+        if forgotten {
+            state.release(&waiting.places);
+        } else {
+            state.counts.lost += waiting.bytes;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing is left half-done by a panic in here.
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes of code windows that are taken: by images, by padding, and by data.
     pub(crate) fn used(&self) -> usize {
-        self.lock().iter().map(|window| window.used).sum()
+        let state = self.lock();
+        let taken: usize = state.list.iter().map(|window| window.used).sum();
+        taken - state.free.bytes()
+    }
+
+    /// How the windows are used.
+    pub(crate) fn counts(&self) -> Counts {
+        let used = self.used();
+        let (ahead_cpu, ahead) = self.ahead.spent();
+        let state = self.lock();
+        Counts {
+            windows: state.list.len(),
+            used,
+            waiting: state.waiting.bytes,
+            free: state.free.bytes(),
+            barriers: self.barrier.count(),
+            ahead,
+            ahead_cpu,
+            ..state.counts
+        }
+    }
+}
+
+impl State {
+    /// Makes room that nobody remembers usable.
+    fn release(&mut self, places: &[Place]) {
+        for place in places {
+            if let Some(window) = self.list.get(place.window) {
+                let range = window.run + place.range.start..window.run + place.range.end;
+                self.free.insert(range);
+            }
+        }
+        // What lies at the end of a window is filled from there again, without a second copy.
+        for window in &mut self.list {
+            if let Some(start) = self.free.take_before(window.run + window.used) {
+                window.used = start - window.run;
+            }
+        }
+    }
+}
+
+impl Drop for Windows {
+    fn drop(&mut self) {
+        // Before the write views go away.
+        self.ahead.stop();
     }
 }
 
 impl Span<'_> {
     /// The room for the image, zero or left over from earlier.
     pub(crate) fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: `take` made these bytes writable, nobody else was given them, and they stay mapped
-        // while `self.windows` lives. What runs from the other view is what `keep` handed out.
-        unsafe { std::slice::from_raw_parts_mut(self.write, self.image_size) }
+        self.bytes_and_data().0
     }
 
     /// The room for the image, and the room for its data, which is zero.
@@ -125,8 +335,15 @@ impl Span<'_> {
             // they lie apart from it. They are never unmapped.
             size => unsafe { std::slice::from_raw_parts_mut(data, size) },
         };
-        // SAFETY: as in `bytes`.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(self.write, self.image_size) };
+        let bytes = match &mut self.source {
+            Source::Again { scratch } => scratch.as_mut_slice(),
+            // SAFETY: `take` made these bytes writable, nobody else was given them, and they stay
+            // mapped while `self.windows` lives. What runs from the other view is what `keep` handed
+            // out.
+            Source::End { .. } => unsafe {
+                std::slice::from_raw_parts_mut(self.write, self.image_size)
+            },
+        };
         (bytes, data)
     }
 
@@ -136,31 +353,56 @@ impl Span<'_> {
     }
 
     /// Makes the payload executable and gives the rest back.
-    pub(crate) fn keep(self) -> Result<(), LoadError> {
-        if self.is_anonymous && self.shape.payload_size != 0 {
+    pub(crate) fn keep(self) -> Result<Place, LoadError> {
+        let payload = self.shape.payload_size;
+        if let Source::Again { scratch } = &self.source {
+            let bytes = scratch.get(..payload).unwrap_or_default();
+            // SAFETY: the room has as many bytes, which `take` made writable, and is only ours.
+            unsafe {
+                self.write
+                    .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            };
+        }
+        if self.is_anonymous && payload != 0 {
             // SAFETY: these pages are this image's alone, and nothing in them runs yet.
             let sealed = unsafe {
-                region::protect(
-                    self.run as *const u8,
-                    self.shape.payload_size,
-                    Protection::READ_EXECUTE,
-                )
+                region::protect(self.run as *const u8, payload, Protection::READ_EXECUTE)
             };
             // On failure `self` is dropped, and the room given back.
             sealed.map_err(|error| memory("making code executable", from_region(error)))?;
         }
-        let keep = self.shape.payload_size.max(self.shape.data_memory_size);
-        self.windows
-            .give_back(self.window, &self.range, self.range.start + keep);
-        std::mem::forget(self);
-        Ok(())
+        let mut place = Place {
+            owner: self.windows.number,
+            window: self.window,
+            range: self.range.clone(),
+        };
+        let mut state = self.windows.lock();
+        state.counts.loaded += 1;
+        if let Source::End { before } = self.source {
+            // With the padding before it, so that neighbours are joined once both are gone.
+            place.range.start = before;
+            let keep = self.range.start + payload.max(self.shape.data_memory_size);
+            Windows::give_back(&mut state, self.window, &self.range, keep);
+            if let Some(window) = state.list.get(self.window) {
+                place.range.end = window.used.min(self.range.end);
+            }
+        }
+        drop(state);
+        let mut this = std::mem::ManuallyDrop::new(self);
+        this.source = Source::End { before: 0 };
+        Ok(place)
     }
 }
 
 impl Drop for Span<'_> {
     fn drop(&mut self) {
-        self.windows
-            .give_back(self.window, &self.range, self.before);
+        let mut state = self.windows.lock();
+        match self.source {
+            Source::End { before } => {
+                Windows::give_back(&mut state, self.window, &self.range, before);
+            }
+            Source::Again { .. } => state.free.insert(self.run..self.run + self.range.len()),
+        }
     }
 }
 
@@ -182,7 +424,7 @@ mod tests {
 
     #[test]
     fn the_description_is_given_back_and_the_payload_kept() -> Result<(), LoadError> {
-        let windows = Windows::new(false);
+        let windows = Windows::new(false, Profile::default());
         let mut span = windows.take(1000, shape(100, 0))?;
         span.bytes().fill(0xc3);
         let first = span.base();
@@ -198,7 +440,7 @@ mod tests {
     #[test]
     fn both_views_show_the_same_bytes() -> Result<(), LoadError> {
         for anonymous in [false, true] {
-            let windows = Windows::new(anonymous);
+            let windows = Windows::new(anonymous, Profile::default());
             let mut span = windows.take(4, shape(4, 0))?;
             span.bytes().copy_from_slice(&[1, 2, 3, 4]);
             let base = span.base() as *const [u8; 4];
@@ -211,7 +453,7 @@ mod tests {
 
     #[test]
     fn data_lies_at_its_distance_and_is_zero() -> Result<(), LoadError> {
-        let windows = Windows::new(false);
+        let windows = Windows::new(false, Profile::default());
         for _ in 0..3 {
             // More than a chunk, so that the second and third have to make more of it writable.
             let size = DATA_CHUNK + 5;
@@ -228,7 +470,7 @@ mod tests {
 
     #[test]
     fn rooms_that_overlap_in_time_do_not_overlap_in_space() -> Result<(), LoadError> {
-        let windows = Windows::new(false);
+        let windows = Windows::new(false, Profile::default());
         let first = windows.take(500, shape(400, 0))?;
         let second = windows.take(500, shape(400, 0))?;
         assert!(second.base() >= first.base() + 500);
@@ -242,7 +484,7 @@ mod tests {
 
     #[test]
     fn large_images_have_windows_of_their_own() -> Result<(), LoadError> {
-        let windows = Windows::new(false);
+        let windows = Windows::new(false, Profile::default());
         let small = windows.take(100, shape(100, 0))?;
         let base = small.base();
         small.keep()?;
@@ -261,7 +503,7 @@ mod tests {
 
     #[test]
     fn what_no_window_holds_is_an_error() {
-        let windows = Windows::new(false);
+        let windows = Windows::new(false, Profile::default());
         let size = DISTANCE + 1;
         let refused = windows.take(size, shape(size, 0));
         assert!(matches!(refused, Err(LoadError::Memory { .. })));

@@ -17,8 +17,10 @@
 //! there, which are writable until they become executable.
 //!
 //! Run view and data are never unmapped: frames, copied pointers and exceptions in flight outlive any
-//! handle. The write view goes away with the loader.
+//! handle. The write view goes away with the loader. Pages are made present by a thread that works
+//! ahead (see [`ahead`](super::ahead)).
 
+use super::ahead::{Job, Present};
 use crate::error::LoadError;
 use crate::image::DATA_DISTANCE;
 use memmap2::{MmapOptions, MmapRaw};
@@ -29,6 +31,8 @@ use rustix::process::{Resource, getrlimit};
 use std::io;
 use std::ops::Range;
 use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Bytes between run view and data.
 pub(super) const DISTANCE: usize = DATA_DISTANCE as usize;
@@ -39,8 +43,14 @@ pub(super) const WINDOW_SIZE: usize = 64 << 20;
 /// A window smaller than this is not worth having where memory is limited.
 const SMALLEST_WINDOW: usize = 1 << 20;
 
-/// Bytes that are made present at a time, so that loading small images meets no page fault.
-const PREFAULT_SIZE: usize = 256 << 10;
+/// The fewest bytes that are kept present ahead of the next image.
+const LEAST_AHEAD: usize = 1 << 20;
+
+/// The most bytes that are kept present ahead, once a window is filled fast.
+const MOST_AHEAD: usize = 4 << 20;
+
+/// Bytes that are made present while somebody waits, where the helper thread was not fast enough.
+const PREFAULT_SIZE: usize = 64 << 10;
 
 /// Bytes of data that become writable at a time.
 pub(super) const DATA_CHUNK: usize = 256 << 10;
@@ -53,8 +63,10 @@ pub(super) struct Window {
     write: Option<MmapRaw>,
     /// Bytes that images take up.
     pub(super) used: usize,
-    prefaulted: usize,
+    present: Arc<Present>,
     data_committed: usize,
+    /// Where the data that was ever handed out ends: below, it may not be zero.
+    data_touched: usize,
     /// Made for one large image; small ones go on filling the window before it.
     pub(super) dedicated: bool,
 }
@@ -151,8 +163,9 @@ impl Window {
             size,
             write,
             used: 0,
-            prefaulted: 0,
+            present: Arc::default(),
             data_committed: 0,
+            data_touched: 0,
             dedicated: false,
         }
     }
@@ -185,56 +198,119 @@ impl Window {
         }
     }
 
-    /// Makes `range` writable, and `data` bytes of data at its distance.
+    /// Makes `range` writable, and `data` bytes of data at its distance, which are zero then. Returns
+    /// what is to be made present before long.
     pub(super) fn make_ready(
         &mut self,
         range: &Range<usize>,
         data: usize,
-    ) -> Result<(), LoadError> {
+    ) -> Result<Option<Job>, LoadError> {
+        let mut job = None;
         if self.write.is_none() {
             let start = (self.run + range.start) as *const u8;
             // SAFETY: these pages were reserved for this window and belong to no image.
             let opened = unsafe { region::protect(start, range.len(), Protection::READ_WRITE) };
             opened.map_err(|error| memory("making room for code", from_region(error)))?;
-        } else if range.end > self.prefaulted {
-            self.prefault(range.start);
+        } else {
+            job = self.look_ahead(range);
+        }
+        if data == 0 {
+            return Ok(job);
         }
         let data_end = range.start + data;
-        if data != 0 && data_end > self.data_committed {
+        let data_start = self.run + DISTANCE;
+        if data_end > self.data_committed {
             let end = data_end.next_multiple_of(DATA_CHUNK).min(self.size);
-            let start = (self.run + DISTANCE + self.data_committed) as *const u8;
+            let start = (data_start + self.data_committed) as *const u8;
             let size = end - self.data_committed;
             // SAFETY: these pages were reserved for this window's data, and nobody has used them.
             let opened = unsafe { region::protect(start, size, Protection::READ_WRITE) };
             opened.map_err(|error| memory("making room for data", from_region(error)))?;
             self.data_committed = end;
+            job = job.or_else(|| {
+                Some(Job {
+                    views: vec![(data_start, Advice::LinuxPopulateWrite)],
+                    from: range.start / region::page::size() * region::page::size(),
+                    to: end,
+                    present: None,
+                })
+            });
         }
-        Ok(())
+        let dirty = data_end.min(self.data_touched).saturating_sub(range.start);
+        if dirty != 0 {
+            let start = (data_start + range.start) as *mut u8;
+            // SAFETY: these bytes were made writable, and whoever had them is gone.
+            unsafe { start.write_bytes(0, dirty) };
+        }
+        self.data_touched = self.data_touched.max(data_end);
+        Ok(job)
     }
 
-    /// Makes pages present in both views. Only a saving: before Linux 5.14, or without memory, the
-    /// pages come with their first use.
-    fn prefault(&mut self, from: usize) {
-        let page = region::page::size();
-        let start = (from / page * page).max(self.prefaulted);
-        let end = (start + PREFAULT_SIZE)
-            .next_multiple_of(page)
-            .min(self.size);
-        let size = end.saturating_sub(start);
-        let views = [
-            (self.write_pointer(), Advice::LinuxPopulateWrite),
-            (self.run as *mut u8, Advice::LinuxPopulateRead),
-        ];
-        for (view, advice) in views {
-            // SAFETY: the range lies in the view, whose pages this neither changes nor drops.
-            let _ = unsafe { madvise(view.wrapping_add(start).cast(), size, advice) };
+    /// Sees to it that `range` is present, and that enough behind it will be.
+    fn look_ahead(&self, range: &Range<usize>) -> Option<Job> {
+        let present = self.present.up_to.load(Ordering::Relaxed);
+        let ahead = self.used.clamp(LEAST_AHEAD, MOST_AHEAD);
+        let wanted = (range.end + ahead / 2).min(self.size);
+        if present >= wanted {
+            return None;
         }
-        self.prefaulted = end;
+        let page = region::page::size();
+        let from = (range.start / page * page).max(present);
+        if range.end > present {
+            let size = PREFAULT_SIZE.min(self.size - from);
+            for (view, advice) in self.views() {
+                populate(view + from, size, advice);
+            }
+            self.present.up_to.fetch_max(from + size, Ordering::Relaxed);
+        }
+        if self.present.asked.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        let end = range.end.saturating_add(ahead).next_multiple_of(page);
+        Some(Job {
+            views: self.views().to_vec(),
+            from,
+            to: end.min(self.size),
+            present: Some(Arc::clone(&self.present)),
+        })
+    }
+
+    fn views(&self) -> [(usize, Advice); 2] {
+        [
+            (self.write_pointer() as usize, Advice::LinuxPopulateWrite),
+            (self.run, Advice::LinuxPopulateRead),
+        ]
     }
 }
 
+/// Makes pages present. Only a saving: before Linux 5.14, or without memory, they come with their
+/// first use. The range lies in a view of a window.
+pub(super) fn populate(start: usize, size: usize, advice: Advice) {
+    debug_assert!(matches!(
+        advice,
+        Advice::LinuxPopulateRead | Advice::LinuxPopulateWrite
+    ));
+    // SAFETY: these two change and drop no page, and fail where nothing is mapped.
+    let _ = unsafe { madvise(start as *mut _, size, advice) };
+}
+
 /// Reserves `size` bytes and, [`DISTANCE`] above, `size` bytes for data: addresses without memory.
+///
+/// No address of code is a multiple of 4 GiB: libgcc takes a function whose table ends in 32 zero bits
+/// for one that a linker removed, and exceptions would not pass it. The kernel likes such addresses.
 fn reserve(size: usize) -> io::Result<usize> {
+    let has_multiple = |start: usize| start.next_multiple_of(1 << 32) < start + size;
+    let start = reserve_anywhere(size)?;
+    if !has_multiple(start) {
+        return Ok(start);
+    }
+    // While the first is held, the next one is elsewhere.
+    let other = reserve_anywhere(size);
+    release(start, size);
+    other
+}
+
+fn reserve_anywhere(size: usize) -> io::Result<usize> {
     if size > DISTANCE {
         return Err(io::ErrorKind::OutOfMemory.into());
     }

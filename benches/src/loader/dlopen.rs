@@ -1,0 +1,73 @@
+//! The system's dynamic linker, on libraries that lld linked beforehand.
+
+use super::work::{Subject, Work, call};
+use anyhow::{Context, Result, bail};
+use std::ffi::{CStr, CString, c_void};
+use std::os::unix::ffi::OsStrExt;
+
+/// `dlopen`, everything bound at once and symbols local: what the other loaders give.
+pub(super) struct Dlopen {
+    round: usize,
+    paths: Vec<CString>,
+    open: Vec<*mut c_void>,
+}
+
+impl Dlopen {
+    pub(super) fn new() -> Self {
+        Self {
+            round: 0,
+            paths: Vec::new(),
+            open: Vec::new(),
+        }
+    }
+}
+
+impl Subject for Dlopen {
+    fn begin(&mut self, work: &Work) -> Result<()> {
+        self.paths.clear();
+        for unit in &work.units {
+            let copy = self.round % unit.libraries.len();
+            let path = unit.libraries.get(copy).context("no library")?;
+            self.paths.push(CString::new(path.as_os_str().as_bytes())?);
+        }
+        self.round += 1;
+        self.open.reserve(work.units.len());
+        Ok(())
+    }
+
+    fn load_and_call(&mut self, work: &Work, index: usize) -> Result<i64> {
+        let unit = work.units.get(index).context("no such unit")?;
+        let path = self.paths.get(index).context("no such path")?;
+        // SAFETY: the library is the benchmark's own; it has no initialisers.
+        let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+        if library.is_null() {
+            bail!("{}", error());
+        }
+        self.open.push(library);
+        // SAFETY: the handle was just given, and the name ends in a zero.
+        let entry = unsafe { libc::dlsym(library, unit.symbol.as_ptr()) };
+        if entry.is_null() {
+            bail!("{}", error());
+        }
+        // SAFETY: it is the unit's factory.
+        Ok(unsafe { call(entry as usize) })
+    }
+
+    fn end(&mut self) -> Result<()> {
+        for library in self.open.drain(..).rev() {
+            // SAFETY: the handle is open, and nothing of the library is used any more.
+            unsafe { libc::dlclose(library) };
+        }
+        Ok(())
+    }
+}
+
+/// The dynamic linker's last words.
+pub(super) fn error() -> String {
+    // SAFETY: the string is the dynamic linker's, valid until its next call, and copied at once.
+    let message = unsafe {
+        let message = libc::dlerror();
+        (!message.is_null()).then(|| CStr::from_ptr(message))
+    };
+    message.map_or_else(|| "no reason given".to_owned(), |m| m.to_string_lossy().into_owned())
+}

@@ -1,0 +1,54 @@
+//! What is loaded, and who loads it.
+
+use anyhow::Result;
+use std::ffi::CString;
+use std::path::PathBuf;
+
+/// A shape: units that are loaded one after the other in a round.
+pub(super) struct Work {
+    pub(super) name: &'static str,
+    pub(super) units: Vec<Unit>,
+    pub(super) rounds: usize,
+    /// How long linking each unit to a shared library took.
+    pub(super) link_ns: Vec<u64>,
+}
+
+/// One object and the same as a shared library.
+pub(super) struct Unit {
+    /// The name of its factory.
+    pub(super) entry: String,
+    /// The same, for those who take it with a zero behind.
+    pub(super) symbol: CString,
+    pub(super) object: Vec<u8>,
+    /// Without relocations that may be relaxed.
+    pub(super) plain_object: Vec<u8>,
+    /// Equal files, so that `dlopen` takes each for another library.
+    pub(super) libraries: Vec<PathBuf>,
+}
+
+/// A loader that is measured.
+pub(super) trait Subject {
+    /// Gets ready for a round of `work`; not measured.
+    fn begin(&mut self, work: &Work) -> Result<()>;
+
+    /// Loads unit `index` of `work`, looks its factory up by name and calls it with 0. Measured.
+    fn load_and_call(&mut self, work: &Work, index: usize) -> Result<i64>;
+
+    /// Cleans up after a round where the loader can; not measured.
+    fn end(&mut self) -> Result<()>;
+
+    /// Bytes of memory that one loaded unit takes up, where the loader tells.
+    fn bytes_per_entry(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Calls a factory with 0.
+///
+/// # Safety
+/// `address` is that of a loaded `long factory(long)`.
+pub(super) unsafe fn call(address: usize) -> i64 {
+    // SAFETY: the caller vouches for it.
+    let factory = unsafe { std::mem::transmute::<usize, extern "C" fn(i64) -> i64>(address) };
+    factory(0)
+}

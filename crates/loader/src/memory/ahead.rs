@@ -1,0 +1,189 @@
+//! A thread that makes pages present before code is loaded into them.
+//!
+//! A page that is written for the first time costs some 4 microseconds in two views, more than a whole
+//! load does. The thread waits until a window has little left that is present, makes more of it so, and
+//! waits again: it does nothing while nothing is loaded. It ends with its loader. Its CPU time is
+//! counted, since it is spent for the loads that it serves.
+
+use super::window::populate;
+use rustix::mm::Advice;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Bytes after which those that wait for them are told.
+const STEP: usize = 256 << 10;
+
+/// The thread, once something has been asked of it.
+#[derive(Default)]
+pub(super) struct Ahead {
+    shared: Arc<Shared>,
+    thread: Mutex<Thread>,
+}
+
+#[derive(Default)]
+enum Thread {
+    #[default]
+    NotYet,
+    Running(JoinHandle<()>),
+    /// The system gives no thread: pages come when they are used.
+    Refused,
+}
+
+#[derive(Default)]
+struct Shared {
+    asked: Mutex<Asked>,
+    wake: Condvar,
+    cpu_nanoseconds: AtomicU64,
+    bytes: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Asked {
+    jobs: Vec<Job>,
+    stop: bool,
+}
+
+/// How far a window is present.
+#[derive(Default)]
+pub(super) struct Present {
+    /// Bytes from its beginning.
+    pub(super) up_to: AtomicUsize,
+    /// Whether more has been asked for.
+    pub(super) asked: AtomicBool,
+}
+
+/// Pages to make present: the same part of several views of one memory.
+pub(super) struct Job {
+    /// Where each view begins, and what makes its pages present.
+    pub(super) views: Vec<(usize, Advice)>,
+    pub(super) from: usize,
+    pub(super) to: usize,
+    /// To be told.
+    pub(super) present: Option<Arc<Present>>,
+}
+
+impl Ahead {
+    /// Has `job` done some time soon. False if there is no thread to do it.
+    pub(super) fn ask(&self, job: Job) -> bool {
+        let mut thread = lock(&self.thread);
+        if matches!(*thread, Thread::NotYet) {
+            *thread = start(&self.shared);
+        }
+        if matches!(*thread, Thread::Refused) {
+            return false;
+        }
+        lock(&self.shared.asked).jobs.push(job);
+        self.shared.wake.notify_one();
+        true
+    }
+
+    /// CPU time that the thread has taken, and the bytes that it has made present.
+    pub(super) fn spent(&self) -> (Duration, usize) {
+        let nanoseconds = self.shared.cpu_nanoseconds.load(Ordering::Relaxed);
+        let bytes = self.shared.bytes.load(Ordering::Relaxed);
+        (Duration::from_nanos(nanoseconds), bytes)
+    }
+
+    /// Ends the thread and waits for its end.
+    pub(super) fn stop(&self) {
+        lock(&self.shared.asked).stop = true;
+        self.shared.wake.notify_one();
+        let thread = std::mem::replace(&mut *lock(&self.thread), Thread::Refused);
+        if let Thread::Running(handle) = thread {
+            // It only fails if the thread panicked, and then it has ended, too.
+            let _ = handle.join();
+        }
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn start(shared: &Arc<Shared>) -> Thread {
+    let shared = Arc::clone(shared);
+    let builder = std::thread::Builder::new()
+        .name("rekindle-ahead".into())
+        .stack_size(128 << 10);
+    match without_signals(|| builder.spawn(move || shared.run())) {
+        Ok(handle) => Thread::Running(handle),
+        Err(error) => {
+            tracing::warn!(%error, "no thread to make code windows ready, going on without");
+            Thread::Refused
+        }
+    }
+}
+
+/// Runs `spawn` so that the new thread has every signal blocked: they are for the host's threads.
+fn without_signals<T>(spawn: impl FnOnce() -> T) -> T {
+    let mut all = std::mem::MaybeUninit::uninit();
+    let mut before = std::mem::MaybeUninit::uninit();
+    // SAFETY: both are places for a set of signals; the first is filled before it is used.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+    }
+    let spawned = spawn();
+    // SAFETY: `before` was filled above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    spawned
+}
+
+impl Shared {
+    fn run(&self) {
+        loop {
+            let mut asked = lock(&self.asked);
+            while asked.jobs.is_empty() && !asked.stop {
+                asked = self
+                    .wake
+                    .wait(asked)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            if asked.stop {
+                return;
+            }
+            let jobs = std::mem::take(&mut asked.jobs);
+            drop(asked);
+            for job in jobs {
+                self.work(&job);
+            }
+            self.cpu_nanoseconds.store(cpu_time(), Ordering::Relaxed);
+        }
+    }
+
+    fn work(&self, job: &Job) {
+        let mut from = job.from;
+        while from < job.to && !lock(&self.asked).stop {
+            let size = STEP.min(job.to - from);
+            for (view, advice) in &job.views {
+                populate(view + from, size, *advice);
+            }
+            from += size;
+            self.bytes.fetch_add(size, Ordering::Relaxed);
+            if let Some(present) = &job.present {
+                present.up_to.fetch_max(from, Ordering::Relaxed);
+            }
+        }
+        if let Some(present) = &job.present {
+            present.asked.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+fn cpu_time() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a place for a time; it stays zero if there is no such clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

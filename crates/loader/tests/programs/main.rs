@@ -1,0 +1,217 @@
+//! Generated programs, by two compilers at two levels: what they print and how they end is the same
+//! as when the system's linker made the program.
+//!
+//! A cross-section as a rule, all of them when `REKINDLE_SOAK` is set. `REKINDLE_PROGRAM=SEED` runs one
+//! and keeps its source and object for a look.
+
+mod c_features;
+mod cpp_features;
+mod generate;
+mod random;
+#[path = "../whole/mod.rs"]
+mod whole;
+
+use generate::{Language, Program, program};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use whole::{Answer, first_installed, run_loaded, run_native, skip, soak, succeed};
+
+/// How many programs there are, and how many of them are run as a rule.
+const ALL: u64 = 200;
+const CROSS_SECTION: u64 = 12;
+
+/// Features that this loader does not have yet: the programs with them run all the same, and have to
+/// differ, so that a name cannot stay here for longer than it is true.
+const NOT_YET: &[&str] = &["thread-locals", "thread_local objects", "threads"];
+
+/// A C compiler and its C++ compiler.
+struct Compiler {
+    c: &'static str,
+    cpp: &'static str,
+}
+
+fn compilers() -> Vec<Compiler> {
+    let mut found = vec![Compiler {
+        c: "gcc",
+        cpp: "g++",
+    }];
+    let c = first_installed(&["clang-22", "clang-19", "clang-14", "clang"]);
+    let cpp = first_installed(&["clang++-22", "clang++-19", "clang++-14", "clang++"]);
+    match (c, cpp) {
+        (Some(c), Some(cpp)) => found.push(Compiler { c, cpp }),
+        _ => skip(
+            "generated programs compiled by clang",
+            "clang is not installed",
+        ),
+    }
+    found
+}
+
+/// Compiles `program` and runs it both ways. The difference, if there is one.
+fn compare(program: &Program, compiler: &Compiler, level: &str) -> Answer<Option<String>> {
+    let folder = tempfile::tempdir()?;
+    let source = folder.path().join(&program.name);
+    let object = folder.path().join("program.o");
+    std::fs::write(&source, &program.source)?;
+    let (compiler, flags, libraries): (_, &[&str], &[&str]) = match program.language {
+        Language::C => (compiler.c, &["-std=gnu11"], &["libm.so.6"]),
+        Language::Cpp => (compiler.cpp, &["-std=c++17"], &["libstdc++.so.6"]),
+    };
+    succeed(
+        Command::new(compiler)
+            .args(flags)
+            .args([level, "-fPIC", "-w", "-pthread", "-c"])
+            .arg(&source)
+            .arg("-o")
+            .arg(&object),
+    )?;
+    let files: &[&Path] = &[&object];
+    let arguments = &["one", "the last"];
+    let expected = run_native(compiler, files, &["-lm", "-pthread"], arguments, "")?;
+    let found = run_loaded(libraries, files, arguments, "")?;
+    if std::env::var_os("REKINDLE_PROGRAM").is_some() {
+        eprintln!("{compiler} {level}: kept in {}", folder.keep().display());
+    }
+    if (&expected.stdout, &expected.status) == (&found.stdout, &found.status) {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "{} by {compiler} {level}: {}\n  expected {}, found {}\n  {}",
+        program.name,
+        first_difference(&expected.stdout, &found.stdout),
+        expected.status,
+        found.status,
+        found.stderr.trim(),
+    )))
+}
+
+/// What stands in a program before the source of a feature.
+fn mark(feature: &str) -> String {
+    format!("/* feature: {feature} */")
+}
+
+/// The first line that differs, and the feature that printed it.
+fn first_difference(expected: &str, found: &str) -> String {
+    let mut feature = "";
+    let mut found = found.lines();
+    for line in expected.lines() {
+        if let Some(name) = line.strip_prefix("-- ") {
+            feature = name;
+        }
+        let other = found.next();
+        if other != Some(line) {
+            return format!("({feature}) expected `{line}`, found {other:?}");
+        }
+    }
+    format!("more output at the end: {:?}", found.next())
+}
+
+/// Runs the programs of `seeds`, as many at once as there are processors. All differences.
+fn run_all(seeds: &[u64]) -> Answer<Vec<String>> {
+    let compilers = compilers();
+    let mut work = Vec::new();
+    for &seed in seeds {
+        for compiler in &compilers {
+            for level in ["-O0", "-O2"] {
+                work.push((seed, compiler, level));
+            }
+        }
+    }
+    whole::runner()?;
+    let next = AtomicU64::new(0);
+    let differences = Mutex::new(Vec::new());
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(&(seed, compiler, level)) =
+                    work.get(next.fetch_add(1, Ordering::Relaxed) as usize)
+                {
+                    let outcome = compare(&program(seed), compiler, level);
+                    let difference = outcome.unwrap_or_else(|error| Some(error.to_string()));
+                    if let (Some(difference), Ok(mut all)) = (difference, differences.lock()) {
+                        all.push(format!("[seed {seed}] {difference}"));
+                    }
+                }
+            });
+        }
+    });
+    let mut differences = differences.into_inner().unwrap_or_default();
+    differences.sort_unstable();
+    Ok(differences)
+}
+
+#[test]
+fn generated_programs_do_what_they_do_natively() -> Answer<()> {
+    let chosen = std::env::var("REKINDLE_PROGRAM").ok();
+    let seeds: Vec<u64> = match &chosen {
+        Some(seed) => vec![seed.parse()?],
+        None if soak() => (0..ALL).collect(),
+        // Spread out, so that both languages and most features are met.
+        None => (0..CROSS_SECTION).map(|n| n * 2 + n % 2).collect(),
+    };
+    let is_due = |seed: &u64| {
+        let source = program(*seed).source;
+        !NOT_YET.iter().any(|name| source.contains(&mark(name)))
+    };
+    let seeds: Vec<u64> = match chosen {
+        Some(_) => seeds,
+        None => {
+            let (due, left): (Vec<_>, Vec<_>) = seeds.iter().copied().partition(is_due);
+            if !left.is_empty() {
+                let reason = format!("not supported yet: {}", NOT_YET.join(", "));
+                skip(&format!("generated programs {left:?}"), &reason);
+            }
+            due
+        }
+    };
+    let differences = run_all(&seeds)?;
+    assert!(
+        differences.is_empty(),
+        "{} of {} programs and compilers differ:\n{}",
+        differences.len(),
+        seeds.len(),
+        differences.join("\n")
+    );
+    Ok(())
+}
+
+#[test]
+fn features_that_are_not_there_yet_are_noticed_when_they_come() -> Answer<()> {
+    let gcc = compilers().swap_remove(0);
+    for name in NOT_YET {
+        let with_it = (0..ALL).map(program);
+        let mut with_it = with_it.filter(|program| program.source.contains(&mark(name)));
+        let program = with_it.next().ok_or("no program has it")?;
+        let difference = compare(&program, &gcc, "-O0")?;
+        assert!(difference.is_some(), "`{name}` works: take it off NOT_YET");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_same_seed_gives_the_same_program() {
+    let sources: BTreeSet<String> = (0..ALL).map(|seed| program(seed).source).collect();
+    assert_eq!(sources.len() as u64, ALL, "all are different");
+    for seed in 0..ALL {
+        assert!(sources.contains(&program(seed).source), "seed {seed}");
+    }
+}
+
+#[test]
+fn every_feature_is_in_some_program() {
+    let all: String = (0..ALL).map(|seed| program(seed).source).collect();
+    for feature in c_features::C_FEATURES
+        .iter()
+        .chain(cpp_features::CPP_FEATURES)
+    {
+        assert!(
+            all.matches(&mark(feature.name)).count() >= 5,
+            "{}",
+            feature.name
+        );
+    }
+}

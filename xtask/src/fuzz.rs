@@ -1,0 +1,89 @@
+//! Fuzzing: the targets in `fuzz`, for as long as is asked.
+//!
+//! It runs on the stable compiler, coverage-guided and without sanitizers: what is looked for is
+//! panics, hangs and memory without end, as there is no `unsafe` in what is fuzzed.
+
+use crate::packages::is_installed;
+use crate::steps::Steps;
+use anyhow::Result;
+use std::path::Path;
+use std::time::Duration;
+use xshell::{Shell, cmd};
+
+/// The version of cargo-fuzz that is installed where there is none.
+const CARGO_FUZZ: &str = "0.13.2";
+
+const TARGETS: [&str; 2] = ["link", "image"];
+
+/// What makes seeds: a source in `fuzz/seeds`, and ways of compiling it.
+const SEEDS: &[(&str, &[&[&str]])] = &[
+    (
+        "data.c",
+        &[
+            &["-O0", "-ffunction-sections", "-fdata-sections"],
+            &["-O2", "-g"],
+            &["-O1", "-mcmodel=large"],
+        ],
+    ),
+    ("exceptions.cpp", &[&["-O0"], &["-O2"]]),
+    (
+        "thread_local.c",
+        &[&["-O1"], &["-O1", "-mtls-dialect=gnu2"]],
+    ),
+    ("instructions.s", &[&[]]),
+];
+
+/// Fuzzes for `time` in total, which the targets share.
+pub(crate) fn run(steps: &mut Steps, time: Duration) -> Result<()> {
+    steps.step("cargo-fuzz", |shell| {
+        if is_installed("cargo-fuzz") {
+            return Ok(());
+        }
+        Ok(cmd!(
+            shell,
+            "cargo install --locked --version {CARGO_FUZZ} cargo-fuzz"
+        )
+        .run()?)
+    })?;
+    steps.step("seeds for fuzzing", make_seeds)?;
+    steps.step("build the fuzz targets", |shell| {
+        Ok(cmd!(shell, "cargo fuzz build --sanitizer none").run()?)
+    })?;
+    let each = (time.as_secs() / TARGETS.len() as u64).max(1).to_string();
+    steps.step("fuzz", |shell| {
+        for target in TARGETS {
+            // A second is the least that the fuzzer knows; the tests look closer.
+            let options = ["-timeout=1", "-rss_limit_mb=1024", "-max_len=65536"];
+            cmd!(shell, "cargo fuzz run --sanitizer none {target} -- -max_total_time={each} {options...} -print_final_stats=1")
+                .run()?;
+        }
+        Ok(())
+    })
+}
+
+/// Compiles the sources in `fuzz/seeds` into the corpus, as objects and as images.
+fn make_seeds(shell: &Shell) -> Result<()> {
+    let corpus = shell.current_dir().join("fuzz/corpus");
+    let (objects, images) = (corpus.join("link"), corpus.join("image"));
+    shell.create_dir(&objects)?;
+    shell.create_dir(&images)?;
+    for (source, ways) in SEEDS {
+        for (way, &flags) in ways.iter().enumerate() {
+            let object = objects.join(format!("seed-{source}-{way}.o"));
+            let input = Path::new("fuzz/seeds").join(source);
+            cmd!(shell, "cc -fPIC {flags...} -c {input} -o {object}")
+                .quiet()
+                .run()?;
+            let image = images.join(format!("seed-{source}-{way}.image"));
+            // What is refused makes a seed for linking alone.
+            let made = cmd!(
+                shell,
+                "cargo run --quiet --package rekindle-loader --example link_object -- {object} {image} test"
+            );
+            if made.quiet().ignore_stdout().ignore_stderr().run().is_err() {
+                eprintln!("   {source} {flags:?} is not linked: no seed for images");
+            }
+        }
+    }
+    Ok(())
+}
