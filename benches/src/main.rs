@@ -4,6 +4,7 @@
 //! percentiles of what its header says, in nanoseconds.
 
 mod first_light;
+mod loader;
 mod row;
 mod store;
 
@@ -31,15 +32,28 @@ enum Benchmark {
     },
     /// The store beside plain files, cacache, LMDB and SQLite.
     Store(store::Options),
+    /// This loader beside LLVM's, the system's and others: from object or image to the first call.
+    Loader {
+        /// Only these works; all if none is named.
+        #[arg(long, value_name = "NAME")]
+        work: Vec<String>,
+    },
 }
 
 fn main() -> Result<()> {
     let command = Command::parse();
+    let mut bars = String::new();
     let rows = match command.benchmark {
         Benchmark::FirstLight { runs } => first_light::measure(runs)?,
         Benchmark::Store(options) => return store::run(&options, command.json.as_deref()),
+        Benchmark::Loader { work } => {
+            let rows = loader::measure(&work)?;
+            bars = loader::bars::report(&rows);
+            rows
+        }
     };
     row::print(&rows);
+    print!("{bars}");
     if let Some(path) = command.json {
         row::write_json(&rows, &path)?;
     }

@@ -11,8 +11,20 @@ pub(crate) struct Row {
     pub(crate) subject: &'static str,
     pub(crate) median_ns: u64,
     pub(crate) p95_ns: u64,
+    pub(crate) p99_ns: u64,
     /// Samples.
     pub(crate) n: usize,
+    /// All samples together.
+    pub(crate) total_ns: u64,
+    /// CPU time of all threads of the process, per sample.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_ns: Option<u64>,
+    /// Memory that one entry takes up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes_per_entry: Option<u64>,
+    /// Why there is no figure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refused: Option<String>,
 }
 
 impl Row {
@@ -25,24 +37,53 @@ impl Row {
             subject,
             median_ns: samples[last / 2],
             p95_ns: samples[last * 95 / 100],
+            p99_ns: samples[last * 99 / 100],
             n: samples.len(),
+            total_ns: samples.iter().sum(),
+            cpu_ns: None,
+            bytes_per_entry: None,
+            refused: None,
         })
+    }
+
+    /// The row of a subject that cannot do the work.
+    pub(crate) fn refused(work: String, subject: &'static str, reason: String) -> Self {
+        Self {
+            work,
+            subject,
+            median_ns: 0,
+            p95_ns: 0,
+            p99_ns: 0,
+            n: 0,
+            total_ns: 0,
+            cpu_ns: None,
+            bytes_per_entry: None,
+            refused: Some(reason),
+        }
     }
 }
 
 /// Prints the rows as a table.
 pub(crate) fn print(rows: &[Row]) {
     println!(
-        "{:<34} {:<16} {:>12} {:>12} {:>5}",
-        "work", "subject", "median us", "p95 us", "n"
+        "{:<34} {:<22} {:>11} {:>11} {:>11} {:>9} {:>9} {:>6}",
+        "work", "subject", "median us", "p95 us", "p99 us", "CPU us", "bytes", "n"
     );
+    let micro = |ns: u64| format!("{:.2}", ns as f64 / 1e3);
     for row in rows {
+        if let Some(reason) = &row.refused {
+            println!("{:<34} {:<22} refused: {reason}", row.work, row.subject);
+            continue;
+        }
         println!(
-            "{:<34} {:<16} {:>12.2} {:>12.2} {:>5}",
+            "{:<34} {:<22} {:>11} {:>11} {:>11} {:>9} {:>9} {:>6}",
             row.work,
             row.subject,
-            row.median_ns as f64 / 1e3,
-            row.p95_ns as f64 / 1e3,
+            micro(row.median_ns),
+            micro(row.p95_ns),
+            micro(row.p99_ns),
+            row.cpu_ns.map(micro).unwrap_or_default(),
+            row.bytes_per_entry.map_or(String::new(), |n| n.to_string()),
             row.n
         );
     }

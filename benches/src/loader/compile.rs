@@ -1,18 +1,19 @@
-//! Compiles and links the benchmark's C++, and keeps the results in `target/bench` for the next run.
+//! Compiles and links the benchmark's C++, and keeps the results for the next run.
 
 use super::sources;
 use super::work::{Unit, Work};
 use anyhow::{Context, Result, bail, ensure};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
-const COMPILER: &str = "clang++-22";
-
 /// `dlopen` knows a file again, and a C++ library may refuse to go: each load needs a file of its own.
 const COPIES: usize = 40;
+
+/// Libraries that are linked again to see how long it takes.
+const LINKED_AGAIN: usize = 10;
 
 /// A shape of the benchmark: how its units are made, and how often they are measured.
 pub(super) struct Shape {
@@ -20,7 +21,7 @@ pub(super) struct Shape {
     units: usize,
     level: &'static str,
     source: fn(usize) -> String,
-    pub(super) rounds: usize,
+    rounds: usize,
 }
 
 pub(super) const SHAPES: &[Shape] = &[
@@ -29,7 +30,7 @@ pub(super) const SHAPES: &[Shape] = &[
         units: 300,
         level: "-O2",
         source: sources::small,
-        rounds: 10,
+        rounds: 12,
     },
     Shape {
         work: "large-o2",
@@ -45,100 +46,154 @@ pub(super) const SHAPES: &[Shape] = &[
         source: |_| sources::large(9, false),
         rounds: COPIES,
     },
-    Shape {
-        work: "comdat-chain",
-        units: 1,
-        level: "-O1",
-        source: |_| sources::comdat_chain(2000),
-        rounds: COPIES,
-    },
-    Shape {
-        work: "comdat-chain-500",
-        units: 1,
-        level: "-O1",
-        source: |_| sources::comdat_chain(500),
-        rounds: COPIES,
-    },
-    Shape {
-        work: "comdat-chain-8000",
-        units: 1,
-        level: "-O1",
-        source: |_| sources::comdat_chain(8000),
-        rounds: COPIES,
-    },
+    chain("comdat-chain", |_| sources::comdat_chain(2000)),
+    chain("comdat-chain-500", |_| sources::comdat_chain(500)),
+    chain("comdat-chain-1000", |_| sources::comdat_chain(1000)),
+    chain("comdat-chain-4000", |_| sources::comdat_chain(4000)),
 ];
 
+const fn chain(work: &'static str, source: fn(usize) -> String) -> Shape {
+    Shape {
+        work,
+        units: 1,
+        level: "-O1",
+        source,
+        rounds: COPIES,
+    }
+}
+
+/// The compiler and linker of the benchmark: the versions that its bars are about, or others.
+pub(super) struct Tools {
+    compiler: &'static str,
+    linker: &'static str,
+}
+
+impl Tools {
+    /// Looks for them.
+    pub(super) fn find() -> Result<Self> {
+        let tools = Self {
+            compiler: first(&["clang++-22", "clang++", "c++", "g++"])?,
+            linker: first(&["ld.lld-22", "ld.lld", "ld"])?,
+        };
+        if tools.compiler != "clang++-22" || tools.linker != "ld.lld-22" {
+            eprintln!(
+                "left out: clang++-22 and ld.lld-22; {} and {} do it",
+                tools.compiler, tools.linker
+            );
+        }
+        Ok(tools)
+    }
+
+    /// Compiles `source` with `flags` to `object`.
+    pub(super) fn compile(&self, source: &Path, flags: &[&str], object: &Path) -> Result<()> {
+        let mut command = Command::new(self.compiler);
+        run(command
+            .args(flags)
+            .arg("-c")
+            .arg(source)
+            .arg("-o")
+            .arg(object))
+    }
+
+    /// Links `object` to a shared library. What it needs is in the process already.
+    fn link(&self, object: &Path, library: &Path) -> Result<()> {
+        let flags = ["-shared", "--eh-frame-hdr", "--hash-style=gnu"];
+        let mut command = Command::new(self.linker);
+        run(command.args(flags).arg(object).arg("-o").arg(library))
+    }
+
+    /// How long it takes to link units of `work`, each by a process of the linker's.
+    pub(super) fn link_times(&self, work: &Work) -> Result<Vec<u64>> {
+        let folder = tempfile::tempdir()?;
+        let library = folder.path().join("linked.so");
+        let units = work.units.iter().cycle().take(LINKED_AGAIN);
+        let time = |unit: &Unit| {
+            let began = Instant::now();
+            self.link(&unit.object_file, &library)?;
+            Ok(began.elapsed().as_nanos() as u64)
+        };
+        units.map(time).collect()
+    }
+}
+
+/// The first of `programs` that starts.
+fn first(programs: &[&'static str]) -> Result<&'static str> {
+    let starts = |program: &&&str| {
+        let mut command = Command::new(program);
+        let command = command.arg("--version").stdout(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    let found = programs.iter().find(starts).copied();
+    found.with_context(|| format!("none of {programs:?} is installed"))
+}
+
 /// The work of `shape`, made now or found in `folder`.
-pub(super) fn work(shape: &Shape, folder: &Path) -> Result<Work> {
+pub(super) fn work(shape: &Shape, tools: &Tools, folder: &Path) -> Result<Work> {
     let folder = folder.join(shape.work);
     let sources: Vec<String> = (0..shape.units).map(shape.source).collect();
     let flags = [shape.level, "-std=c++20", "-fPIC"];
     // The recipe and every source: anything else makes everything again.
-    let recipe = format!("3 {COMPILER} {flags:?} {COPIES} {}", sources.concat());
+    let Tools { compiler, linker } = tools;
+    let recipe = format!(
+        "4 {compiler} {linker} {flags:?} {COPIES} {}",
+        sources.concat()
+    );
     let stamp = format!("{:016x}", xxh3_64(recipe.as_bytes()));
     let stamp_file = folder.join("stamp");
     if std::fs::read_to_string(&stamp_file).ok().as_deref() != Some(&stamp) {
         eprintln!("compiling {} ...", shape.work);
-        make(&folder, &sources, &flags)?;
+        make(tools, &folder, &sources, &flags)?;
         std::fs::write(&stamp_file, &stamp)?;
     }
-    let link_ns = std::fs::read_to_string(folder.join("link-ns"))?;
     let units = (0..shape.units).map(|number| unit(&folder, number, shape.units));
     Ok(Work {
         name: shape.work,
         units: units.collect::<Result<_>>()?,
         rounds: shape.rounds,
-        link_ns: link_ns.lines().map_while(|line| line.parse().ok()).collect(),
     })
 }
 
-fn make(folder: &Path, sources: &[String], flags: &[&str]) -> Result<()> {
+fn make(tools: &Tools, folder: &Path, sources: &[String], flags: &[&str]) -> Result<()> {
     if folder.exists() {
         std::fs::remove_dir_all(folder)?;
     }
     std::fs::create_dir_all(folder)?;
-    let mut link_ns = String::new();
+    // For loaders that do not know the relocations which invite a linker to relax them.
+    let plain_flags = [flags, &["-Wa,-mrelax-relocations=no"]].concat();
     for (number, source) in sources.iter().enumerate() {
         let path = folder.join(format!("{number}.cc"));
         std::fs::write(&path, source)?;
         let object = folder.join(format!("{number}.o"));
-        run(Command::new(COMPILER).args(flags).arg("-c").arg(&path).arg("-o").arg(&object))?;
-        // For loaders that do not know the relocations which invite a linker to relax them.
+        tools.compile(&path, flags, &object)?;
         let plain = folder.join(format!("{number}.plain.o"));
-        let no_relaxing = "-Wa,-mrelax-relocations=no";
-        let mut compile = Command::new(COMPILER);
-        run(compile.args(flags).arg(no_relaxing).arg("-c").arg(&path).arg("-o").arg(&plain))?;
+        tools.compile(&path, &plain_flags, &plain)?;
         let library = library(folder, number, 0);
-        let began = Instant::now();
-        run(Command::new(COMPILER)
-            .args(["-shared", "-fuse-ld=lld", "--ld-path=ld.lld-22"])
-            .arg(&object)
-            .arg("-o")
-            .arg(&library))?;
-        link_ns.push_str(&format!("{}\n", began.elapsed().as_nanos()));
+        tools.link(&object, &library)?;
         if sources.len() == 1 {
             for copy in 1..COPIES {
                 std::fs::copy(&library, self::library(folder, number, copy))?;
             }
         }
     }
-    std::fs::write(folder.join("link-ns"), link_ns)?;
     Ok(())
 }
 
 fn unit(folder: &Path, number: usize, units: usize) -> Result<Unit> {
-    let read = |name: String| {
-        let path = folder.join(name);
-        std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+    let read = |path: &Path| {
+        std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
     };
     let copies = if units == 1 { COPIES } else { 1 };
     let entry = format!("factory_{number}");
+    let object_file = folder.join(format!("{number}.o"));
     Ok(Unit {
         symbol: CString::new(entry.clone())?,
         entry,
-        object: read(format!("{number}.o"))?,
-        plain_object: read(format!("{number}.plain.o"))?,
-        libraries: (0..copies).map(|copy| library(folder, number, copy)).collect(),
+        object: read(&object_file)?,
+        plain_object: read(&folder.join(format!("{number}.plain.o")))?,
+        object_file,
+        libraries: (0..copies)
+            .map(|copy| library(folder, number, copy))
+            .collect(),
     })
 }
 

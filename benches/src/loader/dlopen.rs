@@ -62,6 +62,24 @@ impl Subject for Dlopen {
     }
 }
 
+/// Opens `library` for all that the process loads later.
+pub(super) fn make_global(library: &CStr) -> Result<()> {
+    // SAFETY: the library's initialisers are made to be run like this; it is never closed.
+    let opened = unsafe { libc::dlopen(library.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+    if opened.is_null() {
+        bail!("{}", error());
+    }
+    Ok(())
+}
+
+/// The address of `name` in what is global.
+#[cfg(feature = "peers")]
+pub(super) fn global(name: &CStr) -> Option<*mut c_void> {
+    // SAFETY: the name ends in a zero.
+    let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    (!address.is_null()).then_some(address)
+}
+
 /// The dynamic linker's last words.
 pub(super) fn error() -> String {
     // SAFETY: the string is the dynamic linker's, valid until its next call, and copied at once.
@@ -69,5 +87,8 @@ pub(super) fn error() -> String {
         let message = libc::dlerror();
         (!message.is_null()).then(|| CStr::from_ptr(message))
     };
-    message.map_or_else(|| "no reason given".to_owned(), |m| m.to_string_lossy().into_owned())
+    message.map_or_else(
+        || "no reason given".to_owned(),
+        |m| m.to_string_lossy().into_owned(),
+    )
 }

@@ -9,12 +9,6 @@ use anyhow::{Context, Result};
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::null_mut;
 
-/// The library of the version that the bars are about.
-pub(super) const LLVM_22: &CStr = c"libLLVM.so.22.1";
-
-/// The library of an older version, for comparison.
-pub(super) const LLVM_19: &CStr = c"libLLVM.so.19.1";
-
 /// How ORC is set up.
 #[derive(Clone, Copy)]
 pub(super) struct Setup {
@@ -87,7 +81,16 @@ impl Orc {
                 flags: 0,
             };
             let context = (&raw mut found).cast();
-            (self.api.look_up)(self.session, 0, &raw const order, 1, &raw const name, 1, receive, context);
+            (self.api.look_up)(
+                self.session,
+                0,
+                &raw const order,
+                1,
+                &raw const name,
+                1,
+                receive,
+                context,
+            );
         }
         self.api.check(found.error)?;
         usize::try_from(found.address).context("no address")
@@ -99,7 +102,12 @@ struct Found {
     error: ErrorRef,
 }
 
-extern "C" fn receive(error: ErrorRef, result: *const SymbolPair, count: usize, found: *mut c_void) {
+extern "C" fn receive(
+    error: ErrorRef,
+    result: *const SymbolPair,
+    count: usize,
+    found: *mut c_void,
+) {
     let found = found.cast::<Found>();
     // SAFETY: `found` is what `look_up` passed and waits for; LLVM gives `count` results.
     unsafe {
@@ -139,7 +147,11 @@ impl Subject for Orc {
 
     fn load_and_call(&mut self, work: &Work, index: usize) -> Result<i64> {
         let unit = work.units.get(index).context("no such unit")?;
-        let library = if self.setup.shared { self.common } else { self.library()? };
+        let library = if self.setup.shared {
+            self.common
+        } else {
+            self.library()?
+        };
         let name = c"object".as_ptr();
         // SAFETY: the buffer does not own the bytes, which outlive the JIT; it is consumed.
         let error = unsafe {

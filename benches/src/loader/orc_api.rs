@@ -8,6 +8,12 @@ use super::dlopen;
 use anyhow::{Result, bail};
 use std::ffi::{CStr, CString, c_char, c_void};
 
+/// The library of the version that the bars are about.
+pub(super) const LLVM_22: &CStr = c"libLLVM.so.22.1";
+
+/// The library of an older version, for comparison.
+pub(super) const LLVM_19: &CStr = c"libLLVM.so.19.1";
+
 /// A pointer to one of LLVM's own objects.
 pub(super) type Ref = *mut c_void;
 

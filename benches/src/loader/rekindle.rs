@@ -1,13 +1,12 @@
-//! This project's loader: from a stored image, from an image into fresh memory, from the object.
+//! This project's loader: from a stored image, or from the object.
 
 use super::work::{Subject, Work, call};
 use anyhow::{Context, Result};
 use rekindle_cache_core::artifact::{Code as _, Image, Loader, Symbols};
 use rekindle_loader::{Code, NativeLoader};
-use std::time::Duration;
 
 /// A host without symbols of its own: all come from the process.
-struct NoSymbols;
+pub(super) struct NoSymbols;
 
 impl Symbols for NoSymbols {
     fn address(&self, _hash: u64, _name: &str) -> Option<u64> {
@@ -18,20 +17,17 @@ impl Symbols for NoSymbols {
 /// Where the loader begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum From {
-    /// An image, in memory that was made ready ahead, as in use.
+    /// A stored image.
     Image,
-    /// An image, by a loader that has loaded nothing yet: windows are made, pages touched first.
-    ImageFresh,
     /// The object: linked, then loaded.
     Object,
 }
 
-/// Rekindle's own loader.
+/// Rekindle's own loader, into memory that its helper thread has made ready, as in use.
 pub(super) struct Rekindle {
     from: From,
     loader: NativeLoader,
     images: Vec<Image>,
-    fresh: Vec<NativeLoader>,
     loaded: Vec<Code>,
     bytes: u64,
     count: u64,
@@ -43,7 +39,6 @@ impl Rekindle {
             from,
             loader: NativeLoader::new(),
             images: Vec::new(),
-            fresh: Vec::new(),
             loaded: Vec::new(),
             bytes: 0,
             count: 0,
@@ -51,39 +46,33 @@ impl Rekindle {
     }
 }
 
+/// The images of all units.
+pub(super) fn images(loader: &NativeLoader, work: &Work) -> Result<Vec<Image>> {
+    let image = |unit: &super::work::Unit| Ok(loader.prepare(&unit.object, &[&unit.entry])?);
+    work.units.iter().map(image).collect()
+}
+
 impl Subject for Rekindle {
     fn begin(&mut self, work: &Work) -> Result<()> {
         self.loaded.reserve(work.units.len());
-        if self.from == From::Object {
-            return Ok(());
-        }
-        if self.images.is_empty() {
-            for unit in &work.units {
-                self.images.push(self.loader.prepare(&unit.object, &[&unit.entry])?);
-            }
-        }
-        if self.from == From::ImageFresh {
-            self.fresh = work.units.iter().map(|_| NativeLoader::new()).collect();
-        } else {
-            // What a process does between hits: the helper thread gets to run.
-            std::thread::sleep(Duration::from_millis(2));
+        if self.from == From::Image && self.images.is_empty() {
+            self.images = images(&self.loader, work)?;
         }
         Ok(())
     }
 
     fn load_and_call(&mut self, work: &Work, index: usize) -> Result<i64> {
         let unit = work.units.get(index).context("no such unit")?;
-        let loader = self.fresh.get(index).unwrap_or(&self.loader);
         let made;
         let image = match self.images.get(index) {
             Some(image) => image,
             None => {
-                made = loader.prepare(&unit.object, &[&unit.entry])?;
+                made = self.loader.prepare(&unit.object, &[&unit.entry])?;
                 &made
             }
         };
         // SAFETY: the image is made from an object that the benchmark compiled.
-        let code = unsafe { loader.load(image.as_ref(), &NoSymbols) }?;
+        let code = unsafe { self.loader.load(image.as_ref(), &NoSymbols) }?;
         let entry = code.symbol(&unit.entry).context("no such root")?;
         // SAFETY: it is the unit's factory.
         let answer = unsafe { call(entry as usize) };
@@ -92,12 +81,11 @@ impl Subject for Rekindle {
     }
 
     fn end(&mut self) -> Result<()> {
+        // The code stays, and the next round goes into fresh memory, as in use.
         for code in self.loaded.drain(..) {
             self.bytes += code.size() as u64;
             self.count += 1;
         }
-        // Windows stay with their code; what the fresh loaders hold beside is let go.
-        self.fresh.clear();
         Ok(())
     }
 

@@ -9,11 +9,9 @@ pub(super) struct Work {
     pub(super) name: &'static str,
     pub(super) units: Vec<Unit>,
     pub(super) rounds: usize,
-    /// How long linking each unit to a shared library took.
-    pub(super) link_ns: Vec<u64>,
 }
 
-/// One object and the same as a shared library.
+/// One object, and the same as a shared library.
 pub(super) struct Unit {
     /// The name of its factory.
     pub(super) entry: String,
@@ -22,6 +20,8 @@ pub(super) struct Unit {
     pub(super) object: Vec<u8>,
     /// Without relocations that may be relaxed.
     pub(super) plain_object: Vec<u8>,
+    /// The file of `object`, for a linker.
+    pub(super) object_file: PathBuf,
     /// Equal files, so that `dlopen` takes each for another library.
     pub(super) libraries: Vec<PathBuf>,
 }

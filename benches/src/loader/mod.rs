@@ -1,0 +1,127 @@
+//! Loaders, from what they are given to the first call: objects and images of four shapes.
+//!
+//! Each figure is the time to load one unit, look its factory up by name and call it once. All
+//! subjects are measured in one process in turns, with the same objects; `dlopen` gets libraries that
+//! lld linked from them beforehand. `bytes` is the memory that an image takes up, and the CPU time is
+//! that of all threads, pauses between rounds included, when helper threads get to run.
+
+pub(crate) mod bars;
+mod compile;
+#[cfg(feature = "peers")]
+mod cranelift;
+mod dlopen;
+#[cfg(feature = "peers")]
+mod elf;
+mod first_touch;
+mod orc;
+mod orc_api;
+mod rekindle;
+mod run;
+mod sources;
+mod throwing;
+mod work;
+
+use crate::row::Row;
+use anyhow::{Context, Result, ensure};
+use orc::Setup;
+use rekindle::{From, Rekindle};
+use run::Contender;
+use std::path::{Path, PathBuf};
+use work::{Subject, Work};
+
+/// Measures everything, or what `wanted` names.
+pub(crate) fn measure(wanted: &[String]) -> Result<Vec<Row>> {
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
+    // What the objects need of C++; a host of such code has it.
+    dlopen::make_global(c"libstdc++.so.6")?;
+    let folder = folder()?;
+    let tools = compile::Tools::find()?;
+    let mut rows = Vec::new();
+    // Before anything else has registered unwind tables.
+    if is_wanted("throw") {
+        rows.extend(throwing::measure(&tools, &folder)?);
+    }
+    for shape in compile::SHAPES.iter().filter(|shape| is_wanted(shape.work)) {
+        let work = compile::work(shape, &tools, &folder)?;
+        rows.extend(run::alternate(&work, contenders(&work))?);
+        match tools.link_times(&work) {
+            Ok(times) => rows.extend(Row::new(format!("{}, linking", work.name), "lld", times)),
+            Err(error) => eprintln!("left out: {error:#}"),
+        }
+        if shape.work == "small" {
+            rows.extend(first_touch::measure(&work)?);
+        }
+    }
+    if is_wanted("small-clif") {
+        rows.extend(clif()?);
+    }
+    ensure!(!rows.is_empty(), "there is no such work");
+    Ok(rows)
+}
+
+/// Where objects are kept for the next run: beside this program, in the folder of builds.
+fn folder() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let target = program.parent().and_then(Path::parent);
+    let folder = target
+        .context("this program is in no folder")?
+        .join("bench");
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+fn contender<S: Subject + 'static>(name: &'static str, subject: Result<S>) -> Contender {
+    let subject = subject.map(|subject| Box::new(subject) as Box<dyn Subject>);
+    Contender { name, subject }
+}
+
+fn contenders(work: &Work) -> Vec<Contender> {
+    let orc = |name, library, rtdyld, shared| {
+        let setup = Setup {
+            library,
+            rtdyld,
+            shared,
+        };
+        contender(name, orc::Orc::new(setup))
+    };
+    let new = orc_api::LLVM_22;
+    let mut all = vec![
+        contender("rekindle-image", Ok(Rekindle::new(From::Image))),
+        contender("rekindle-object", Ok(Rekindle::new(From::Object))),
+        orc("orc-jitlink", new, false, false),
+        orc("orc-jitlink-shared", new, false, true),
+        orc("orc-rtdyld", new, true, false),
+        contender("dlopen", Ok(dlopen::Dlopen::new())),
+    ];
+    #[cfg(feature = "peers")]
+    {
+        all.push(contender("elf-loader", elf::ElfLoader::new(work)));
+        let reason = "it takes CLIF, and no objects; see small-clif";
+        let none: Result<Rekindle> = Err(anyhow::anyhow!(reason));
+        all.push(contender("cranelift-jit", none));
+    }
+    if work.name.starts_with("comdat") {
+        // Much slower here in the newer version, so that the older has to be there as well.
+        all.push(orc("orc-jitlink-19", orc_api::LLVM_19, false, false));
+    }
+    all
+}
+
+#[cfg(feature = "peers")]
+fn clif() -> Result<Vec<Row>> {
+    let work = cranelift::work(300)?;
+    let all = vec![
+        contender("rekindle-image", Ok(Rekindle::new(From::Image))),
+        contender("rekindle-object", Ok(Rekindle::new(From::Object))),
+        contender("cranelift-jit", cranelift::Jit::new(false)),
+        contender("cranelift-jit-compile", cranelift::Jit::new(true)),
+    ];
+    run::alternate(&work, all)
+}
+
+#[cfg(not(feature = "peers"))]
+fn clif() -> Result<Vec<Row>> {
+    let reason = "this program was built without the feature `peers`".to_owned();
+    let work = "small-clif".to_owned();
+    Ok(vec![Row::refused(work, "cranelift-jit", reason)])
+}

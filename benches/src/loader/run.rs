@@ -1,0 +1,157 @@
+//! Measures subjects in turns: in each round each of them loads all units once.
+//!
+//! They alternate, and another begins each time, so that a change of the machine's mood meets all of
+//! them. A first round warms up (symbols of the process bound, pages of the windows present, caches of
+//! the peers filled) and does not count, unless it is so slow that this cannot matter.
+
+use super::work::{Subject, Work};
+use crate::row::Row;
+use anyhow::{Result, bail};
+use std::time::{Duration, Instant};
+
+/// A first round that took longer than this counts.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// A subject that has taken so long has been measured enough.
+const ENOUGH: Duration = Duration::from_secs(12);
+
+/// Between rounds: what a process does between its loads. Helper threads of all subjects get to run,
+/// and their CPU time is counted.
+const PAUSE: Duration = Duration::from_millis(3);
+
+/// A subject by its name, or why it cannot take part.
+pub(super) struct Contender {
+    pub(super) name: &'static str,
+    pub(super) subject: Result<Box<dyn Subject>>,
+}
+
+struct State {
+    name: &'static str,
+    subject: Option<Box<dyn Subject>>,
+    refused: Option<String>,
+    samples: Vec<u64>,
+    cpu_ns: u64,
+    spent: Duration,
+    rounds: usize,
+}
+
+/// The rows of `contenders` at `work`.
+pub(super) fn alternate(work: &Work, contenders: Vec<Contender>) -> Result<Vec<Row>> {
+    eprintln!("measuring {} ...", work.name);
+    let mut states: Vec<State> = contenders.into_iter().map(State::new).collect();
+    let count = states.len();
+    let mut answers = vec![None; work.units.len()];
+    for round in 0..=work.rounds {
+        for turn in 0..count {
+            states[(round + turn) % count].round(work, &mut answers)?;
+        }
+    }
+    Ok(states
+        .into_iter()
+        .filter_map(|state| state.into_row(work))
+        .collect())
+}
+
+impl State {
+    fn new(contender: Contender) -> Self {
+        let (subject, refused) = match contender.subject {
+            Ok(subject) => (Some(subject), None),
+            Err(error) => (None, Some(format!("{error:#}"))),
+        };
+        Self {
+            name: contender.name,
+            subject,
+            refused,
+            samples: Vec::new(),
+            cpu_ns: 0,
+            spent: Duration::ZERO,
+            rounds: 0,
+        }
+    }
+
+    /// One round. The first answer of a unit is what all others have to give.
+    fn round(&mut self, work: &Work, answers: &mut [Option<i64>]) -> Result<()> {
+        let Some(subject) = self.subject.as_deref_mut() else {
+            return Ok(());
+        };
+        if self.spent > ENOUGH {
+            return Ok(());
+        }
+        let measured = match measure(subject, work) {
+            Ok(measured) => measured,
+            Err(error) => {
+                // It is dropped as it is: after an error nothing is known of its state.
+                std::mem::forget(self.subject.take());
+                self.refused = Some(format!("{error:#}").replace('\n', " "));
+                return Ok(());
+            }
+        };
+        for (index, (given, known)) in measured.answers.iter().zip(answers).enumerate() {
+            let known = *known.get_or_insert(*given);
+            if known != *given {
+                let (name, work) = (self.name, work.name);
+                bail!("{name}, {work}, unit {index}: the factory gave {given} instead of {known}");
+            }
+        }
+        let total: u64 = measured.samples.iter().sum();
+        self.spent += Duration::from_nanos(total);
+        self.rounds += 1;
+        if self.rounds == 1 && Duration::from_nanos(total) < SLOW {
+            return Ok(());
+        }
+        self.samples.extend(measured.samples);
+        self.cpu_ns += measured.cpu_ns;
+        Ok(())
+    }
+
+    fn into_row(self, work: &Work) -> Option<Row> {
+        if let Some(reason) = self.refused {
+            return Some(Row::refused(work.name.to_owned(), self.name, reason));
+        }
+        let count = self.samples.len().max(1) as u64;
+        let mut row = Row::new(work.name.to_owned(), self.name, self.samples)?;
+        row.cpu_ns = Some(self.cpu_ns / count);
+        row.bytes_per_entry = self.subject.and_then(|subject| subject.bytes_per_entry());
+        Some(row)
+    }
+}
+
+struct Measured {
+    samples: Vec<u64>,
+    answers: Vec<i64>,
+    cpu_ns: u64,
+}
+
+fn measure(subject: &mut dyn Subject, work: &Work) -> Result<Measured> {
+    let mut samples = Vec::with_capacity(work.units.len());
+    let mut answers = Vec::with_capacity(work.units.len());
+    subject.begin(work)?;
+    std::thread::sleep(PAUSE);
+    let cpu_before = cpu_time();
+    for index in 0..work.units.len() {
+        let began = Instant::now();
+        let answer = subject.load_and_call(work, index);
+        let took = began.elapsed();
+        answers.push(answer?);
+        samples.push(took.as_nanos() as u64);
+    }
+    std::thread::sleep(PAUSE);
+    let cpu_ns = cpu_time() - cpu_before;
+    subject.end()?;
+    Ok(Measured {
+        samples,
+        answers,
+        cpu_ns,
+    })
+}
+
+/// CPU time of all threads of this process, in nanoseconds.
+pub(super) fn cpu_time() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a place for a time; it stays zero if there is no such clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+}
