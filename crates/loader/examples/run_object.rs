@@ -11,7 +11,7 @@
 
 use object::read::archive::ArchiveFile;
 use object::{Object, ObjectSymbol};
-use rekindle_cache_core::artifact::{Code, Image, Loader, Symbols};
+use rekindle_cache_core::artifact::{Code, Loader, Symbols};
 use rekindle_loader::NativeLoader;
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
@@ -53,7 +53,7 @@ fn run(arguments: &[String]) -> Result<c_int, Box<dyn Error>> {
     let objects = select(&files)?;
 
     let loader = NativeLoader::new();
-    let image = prepare(&loader, &objects)?;
+    let image = loader.prepare_objects(&objects, &["main"])?;
     // SAFETY: whoever runs this program asks for the code of these files to be run.
     let code = unsafe { loader.load(image.as_ref(), &TheProcess) }?;
     let main = code.symbol("main").ok_or("there is no `main`")?;
@@ -71,14 +71,6 @@ fn run(arguments: &[String]) -> Result<c_int, Box<dyn Error>> {
     let mut pointers: Vec<*const c_char> = given.iter().map(|word| word.as_ptr()).collect();
     pointers.push(std::ptr::null());
     Ok(main(count, pointers.as_ptr(), environment()))
-}
-
-/// Links everything into one image.
-fn prepare(loader: &NativeLoader, objects: &[&[u8]]) -> Result<Image, Box<dyn Error>> {
-    match objects {
-        [object] => Ok(loader.prepare(object, &["main"])?),
-        _ => Err("several objects are not linked into one image yet".into()),
-    }
 }
 
 /// What the command line asks for.

@@ -3,6 +3,7 @@
 //! Sizes are summed before a byte is written, so that an object cannot ask for memory out of
 //! proportion to its own size.
 
+use super::borrowed::VENEER_SIZE;
 use super::frames::Frames;
 use super::reach::Reached;
 use super::read::{Input, Symbol, SymbolKind, Value, bad, text};
@@ -26,6 +27,7 @@ pub(super) struct Layout {
     commons: Vec<u64>,
     stubs: u64,
     indirect_stubs: u64,
+    veneers: u64,
     slots: u64,
     offset_slots: u64,
     pairs: u64,
@@ -103,6 +105,11 @@ impl Layout {
         Some(self.stubs + WORD * reached.stubs.get(symbol)?)
     }
 
+    /// The place of the veneer of the reference at `offset` of a section.
+    pub(super) fn veneer(&self, reached: &Reached<'_>, section: usize, offset: u64) -> Option<u64> {
+        Some(self.veneers + VENEER_SIZE * reached.veneers.get(section, offset)?)
+    }
+
     /// The place of the slot of a thread-local's distance from the thread pointer.
     pub(super) fn offset_slot(&self, reached: &Reached<'_>, symbol: u32) -> Option<u64> {
         Some(self.offset_slots + WORD * reached.offset_slots.get(symbol)?)
@@ -144,6 +151,11 @@ pub(super) fn lay_out(
     let stub_count = reached.stubs.len() + reached.indirect.len();
     let stub_alignment = if stub_count == 0 { 1 } else { WORD };
     let stubs = plan.cursor.take(WORD * stub_count, stub_alignment)?;
+    let veneer_count = reached.veneers.len();
+    let veneer_alignment = if veneer_count == 0 { 1 } else { WORD };
+    let veneers = plan
+        .cursor
+        .take(VENEER_SIZE * veneer_count, veneer_alignment)?;
     let text_size = plan.cursor.at;
     let slots = plan.cursor.take(WORD * reached.slots.len(), WORD)?;
     let offset_slots = plan.cursor.take(WORD * reached.offset_slots.len(), WORD)?;
@@ -204,6 +216,7 @@ pub(super) fn lay_out(
         commons,
         stubs,
         indirect_stubs: stubs + WORD * reached.stubs.len(),
+        veneers,
         slots,
         offset_slots,
         pairs,

@@ -10,11 +10,12 @@
 //! | reach | [`reach`] | what the roots need: sections, pieces, slots, stubs, common symbols |
 //! | lay out | [`layout`] | a place for each of these |
 //! | share | [`shared`] | which variables may be another image's |
-//! | relocate | [`relocate`](self::relocate), [`relocate_x86_64`] | the bytes, and what is left to fix up |
+//! | relocate | [`relocate`](self::relocate), [`relocate_x86_64`], [`borrowed`] | the bytes, and what is left to fix up |
 //!
 //! The input may be hostile: every number from it is checked before use, and the work is bounded by
 //! the size of the object.
 
+mod borrowed;
 mod frames;
 mod kinds_x86_64;
 mod layout;

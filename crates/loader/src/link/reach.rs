@@ -4,6 +4,7 @@
 //! unwind entry is kept with the function that it describes, and brings along its personality and its
 //! table of landing pads. Everything else costs an image nothing.
 
+use super::borrowed::Veneers;
 use super::frames::Frames;
 use super::read::{Input, Rela, SymbolKind, Value, bad, text};
 use super::relocate_x86_64::{self as machine, Action, From, To, Word};
@@ -20,6 +21,8 @@ pub(super) struct Reached<'n> {
     pub(super) slots: Indexed,
     /// Symbols with a stub that jumps through their slot.
     pub(super) stubs: Indexed,
+    /// References with a veneer that goes through the symbol's slot.
+    pub(super) veneers: Veneers,
     /// Thread-locals whose distance from the thread pointer has a slot.
     pub(super) offset_slots: Indexed,
     /// Thread-locals with a pair of module and offset.
@@ -165,6 +168,10 @@ impl<'n> Walk<'_, '_, 'n> {
                     To::Stub => {
                         reached.slots.insert(symbol);
                         reached.stubs.insert(symbol);
+                    }
+                    To::Veneer => {
+                        reached.slots.insert(symbol);
+                        reached.veneers.insert(section, reference.offset);
                     }
                     To::OffsetSlot => reached.offset_slots.insert(symbol),
                     To::Pair => reached.pairs.insert(symbol),

@@ -3,6 +3,7 @@
 //! Which bytes a reference becomes is the machine's business; where they go, and what they refer to, is
 //! here.
 
+use super::borrowed::detour;
 use super::frames::Frames;
 use super::layout::Layout;
 use super::reach::{Indexed, Reached};
@@ -343,6 +344,7 @@ impl<'a> Writer<'_, 'a> {
             },
             To::Slot => layout.slot(reached, id),
             To::Stub => layout.stub(reached, id),
+            To::Veneer => return self.veneer(section, reference, at),
             To::OffsetSlot => layout.offset_slot(reached, id),
             To::Pair => layout.pair(reached, id),
             To::OwnPair => layout.own_pair,
@@ -375,6 +377,33 @@ impl<'a> Writer<'_, 'a> {
             Some(()) => Ok(()),
             None => Err(self.out_of_reach(section, reference, value)),
         }
+    }
+
+    /// Leads the load with its field at `at` through the veneer that it has.
+    fn veneer(
+        &mut self,
+        section: usize,
+        reference: &Reference<'_>,
+        at: u64,
+    ) -> Result<(), LinkError> {
+        let (layout, reached) = (self.layout, self.reached);
+        let veneer = layout.veneer(reached, section, reference.offset);
+        let slot = layout.slot(reached, reference.symbol_index);
+        let (Some(veneer), Some(slot)) = (veneer, slot) else {
+            let site = self
+                .input
+                .site(section, reference.offset, &reference.symbol);
+            return Err(bad("a reference without a veneer", site.to_string()));
+        };
+        let start = at.wrapping_sub(3);
+        let front = self.bytes_mut(start, 3)?.first_chunk().copied();
+        let found = front.and_then(|front| detour(front, at, veneer, slot));
+        let Some(found) = found else {
+            let distance = slot.wrapping_sub(at) as i64;
+            return Err(self.out_of_reach(section, reference, distance));
+        };
+        self.bytes(start, &found.jump)?;
+        self.bytes(veneer, &found.veneer)
     }
 
     fn out_of_reach(&self, section: usize, reference: &Reference<'_>, value: i64) -> LinkError {

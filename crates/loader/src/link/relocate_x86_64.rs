@@ -25,6 +25,7 @@
 //! - An image's parts are within 1 GiB of each other, so offsets inside an image fit unless an addend
 //!   is absurd.
 
+use super::borrowed::{self, Borrowing};
 use super::kinds_x86_64::name;
 use super::read::{Binding, Input, Rela, Symbol, SymbolKind, Value, bad, text};
 use super::sections::{Section, SectionKind};
@@ -79,6 +80,8 @@ pub(super) enum To {
     Symbol,
     Slot,
     Stub,
+    /// A veneer of this reference's own.
+    Veneer,
     /// The slot of a distance from the thread pointer.
     OffsetSlot,
     Pair,
@@ -138,6 +141,8 @@ pub(super) enum Rewrite {
     LoadToAddress,
     Call,
     Jump,
+    /// See [`borrowed`](super::borrowed).
+    AddressToLoad,
 }
 
 /// Bytes of a kind's field; unknown kinds are refused later, whatever this says.
@@ -310,6 +315,17 @@ impl Field<'_, '_> {
             elf::R_X86_64_32S if absolute => value(To::Symbol, From::Zero, Range::Signed32),
             elf::R_X86_64_16 if absolute => value(To::Symbol, From::Zero, Range::Any16),
             elf::R_X86_64_8 if absolute => value(To::Symbol, From::Zero, Range::Any8),
+            elf::R_X86_64_PC32 if outside && self.borrowing() == Some(Borrowing::Address) => {
+                Action::Field {
+                    to: To::Slot,
+                    from: From::Place,
+                    range: Range::Signed32,
+                    rewrite: Rewrite::AddressToLoad,
+                }
+            }
+            elf::R_X86_64_PC32 if outside && self.borrowing() == Some(Borrowing::Value) => {
+                distance(To::Veneer)
+            }
             elf::R_X86_64_PC64
             | elf::R_X86_64_PC32
             | elf::R_X86_64_PLT32
@@ -420,6 +436,15 @@ impl Field<'_, '_> {
         ends_the_instruction && (matches!(opcode, Some(0xe8 | 0xe9)) || is_jcc)
     }
 
+    /// How the instruction, which has no slot, can do with one.
+    fn borrowing(&self) -> Option<Borrowing> {
+        if self.section.kind != SectionKind::Text || self.reference.addend != -4 {
+            return None;
+        }
+        let field = usize::try_from(self.reference.offset).ok()?;
+        borrowed::borrowing(self.section.bytes.get(..field)?)
+    }
+
     /// How the instruction can do without its slot.
     fn rewrite(&self) -> Rewrite {
         // Another addend: an immediate follows, or a word other than the slot's own is wanted.
@@ -452,6 +477,10 @@ pub(super) fn rewrite(rewrite: Rewrite, instruction: &mut [u8; 6], distance: i64
         Rewrite::LoadToAddress => {
             let [a, b, c, d] = field(distance)?;
             [0x8d, modrm, a, b, c, d]
+        }
+        Rewrite::AddressToLoad => {
+            let [a, b, c, d] = field(distance)?;
+            [0x8b, modrm, a, b, c, d]
         }
         Rewrite::Call => {
             let [a, b, c, d] = field(distance)?;

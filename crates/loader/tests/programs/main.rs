@@ -23,10 +23,6 @@ use whole::{Answer, first_installed, run_loaded, run_native, skip, soak, succeed
 const ALL: u64 = 200;
 const CROSS_SECTION: u64 = 12;
 
-/// Features that this loader does not have yet: the programs with them run all the same, and have to
-/// differ, so that a name cannot stay here for longer than it is true.
-const NOT_YET: &[&str] = &["thread-locals", "thread_local objects", "threads"];
-
 /// A C compiler and its C++ compiler.
 struct Compiler {
     c: &'static str,
@@ -153,21 +149,6 @@ fn generated_programs_do_what_they_do_natively() -> Answer<()> {
         // Spread out, so that both languages and most features are met.
         None => (0..CROSS_SECTION).map(|n| n * 2 + n % 2).collect(),
     };
-    let is_due = |seed: &u64| {
-        let source = program(*seed).source;
-        !NOT_YET.iter().any(|name| source.contains(&mark(name)))
-    };
-    let seeds: Vec<u64> = match chosen {
-        Some(_) => seeds,
-        None => {
-            let (due, left): (Vec<_>, Vec<_>) = seeds.iter().copied().partition(is_due);
-            if !left.is_empty() {
-                let reason = format!("not supported yet: {}", NOT_YET.join(", "));
-                skip(&format!("generated programs {left:?}"), &reason);
-            }
-            due
-        }
-    };
     let differences = run_all(&seeds)?;
     assert!(
         differences.is_empty(),
@@ -176,19 +157,6 @@ fn generated_programs_do_what_they_do_natively() -> Answer<()> {
         seeds.len(),
         differences.join("\n")
     );
-    Ok(())
-}
-
-#[test]
-fn features_that_are_not_there_yet_are_noticed_when_they_come() -> Answer<()> {
-    let gcc = compilers().swap_remove(0);
-    for name in NOT_YET {
-        let with_it = (0..ALL).map(program);
-        let mut with_it = with_it.filter(|program| program.source.contains(&mark(name)));
-        let program = with_it.next().ok_or("no program has it")?;
-        let difference = compare(&program, &gcc, "-O0")?;
-        assert!(difference.is_some(), "`{name}` works: take it off NOT_YET");
-    }
     Ok(())
 }
 

@@ -120,7 +120,14 @@ pub(crate) const CASES: &[Case] = &[
         "out of reach",
         "test: leaq far(%rip), %rax; ret; .data; far: .reloc ., R_X86_64_PC32, test - 0x7fffffff; .long 0",
     ),
-    refuse(elf::R_X86_64_GOT32, "a slot, from the table's beginning", "test: .reloc ., R_X86_64_GOT32, test; .long 0; ret"),
+    run(
+        elf::R_X86_64_GOT32,
+        "a slot, from the table's beginning",
+        "test: leaq _GLOBAL_OFFSET_TABLE_(%rip), %rcx
+         .byte 0x48, 0xc7, 0xc0; .reloc ., R_X86_64_GOT32, data; .long 0
+         movq (%rcx, %rax), %rax; movl (%rax), %eax; ret
+         .data; data: .long 42",
+    ),
     both(elf::R_X86_64_PLT32, "a function of the image", Sections, INNER_CALL),
     both(
         elf::R_X86_64_PLT32,
@@ -154,13 +161,31 @@ pub(crate) const CASES: &[Case] = &[
     both(elf::R_X86_64_PC16, "near by", Sections, NEAR_16),
     refuse(elf::R_X86_64_8, "in text", "test: movb $test, %al; ret; nop; nop"),
     both(elf::R_X86_64_PC8, "near by", Sections, NEAR_8),
-    refuse(elf::R_X86_64_DTPMOD64, "for dynamic linkers", "test: .reloc ., R_X86_64_DTPMOD64, test; .quad 0; ret"),
+    run(elf::R_X86_64_DTPMOD64, "the image, as a word of data", PAIR_IN_DATA),
+    refuse(elf::R_X86_64_DTPMOD64, "in text", "test: .reloc ., R_X86_64_DTPMOD64, test; .quad 0; ret"),
     run(
         elf::R_X86_64_DTPOFF64,
         "in debug information, which is passed over",
         "test: movl $42, %eax; ret; .section .tdata,\"awT\"; v: .long 1; .section .debug_info; .reloc ., R_X86_64_DTPOFF64, v; .quad 0",
     ),
-    refuse(elf::R_X86_64_TPOFF64, "for dynamic linkers", "test: .reloc ., R_X86_64_TPOFF64, test; .quad 0; ret"),
+    run(elf::R_X86_64_DTPOFF64, "a thread-local's offset, as a word of data", PAIR_IN_DATA),
+    run(
+        elf::R_X86_64_DTPOFF64,
+        "a thread-local's offset (large model)",
+        "test: subq $8, %rsp; leaq v@TLSLD(%rip), %rdi; call __tls_get_addr@PLT
+         .byte 0x48, 0xb9; .reloc ., R_X86_64_DTPOFF64, v; .quad 0
+         movl (%rax, %rcx), %eax; addq $8, %rsp; ret
+         .section .tdata,\"awT\"; .long 7; v: .long 42",
+    ),
+    run(
+        elf::R_X86_64_TPOFF64,
+        "a thread-local of the process, as a word of data",
+        "test: subq $8, %rsp
+         movq offset(%rip), %rax; movl $42, %fs:(%rax)
+         call __errno_location@PLT; movl (%rax), %eax; addq $8, %rsp; ret
+         .data; offset: .reloc ., R_X86_64_TPOFF64, errno; .quad 0",
+    ),
+    refuse(elf::R_X86_64_TPOFF64, "in text", "test: .reloc ., R_X86_64_TPOFF64, test; .quad 0; ret"),
     run(
         elf::R_X86_64_TLSGD,
         "a thread-local of the image",
@@ -202,6 +227,12 @@ pub(crate) const CASES: &[Case] = &[
         elf::R_X86_64_GOTTPOFF,
         "a thread-local of the image",
         "test: movq v@GOTTPOFF(%rip), %rax; movl %fs:(%rax), %eax; ret; .section .tdata,\"awT\"; v: .long 42",
+    ),
+    run(
+        elf::R_X86_64_TPOFF32,
+        "a thread-local of the process",
+        "test: subq $8, %rsp; movl $42, %fs:errno@TPOFF
+         call __errno_location@PLT; movl (%rax), %eax; addq $8, %rsp; ret",
     ),
     refuse(
         elf::R_X86_64_TPOFF32,
@@ -313,14 +344,14 @@ pub(crate) const CASES: &[Case] = &[
     ),
     // movq slot(%rip), %r16, which needs REX2.
     code(elf::R_X86_64_CODE_4_GOTPCRELX, "0xd5, 0x48, 0x8b, 0x05"),
-    refuse_tls(elf::R_X86_64_CODE_4_GOTTPOFF),
-    refuse_tls(elf::R_X86_64_CODE_4_GOTPC32_TLSDESC),
-    refuse_tls(elf::R_X86_64_CODE_5_GOTPCRELX),
-    refuse_tls(elf::R_X86_64_CODE_5_GOTTPOFF),
-    refuse_tls(elf::R_X86_64_CODE_5_GOTPC32_TLSDESC),
-    refuse_tls(elf::R_X86_64_CODE_6_GOTPCRELX),
-    refuse_tls(elf::R_X86_64_CODE_6_GOTTPOFF),
-    refuse_tls(elf::R_X86_64_CODE_6_GOTPC32_TLSDESC),
+    field_alone(elf::R_X86_64_CODE_4_GOTTPOFF, OFFSET_FIELD),
+    field_alone(elf::R_X86_64_CODE_4_GOTPC32_TLSDESC, DESCRIPTOR_FIELD),
+    field_alone(elf::R_X86_64_CODE_5_GOTPCRELX, SLOT_FIELD),
+    field_alone(elf::R_X86_64_CODE_5_GOTTPOFF, OFFSET_FIELD),
+    field_alone(elf::R_X86_64_CODE_5_GOTPC32_TLSDESC, DESCRIPTOR_FIELD),
+    field_alone(elf::R_X86_64_CODE_6_GOTPCRELX, SLOT_FIELD),
+    field_alone(elf::R_X86_64_CODE_6_GOTTPOFF, OFFSET_FIELD),
+    field_alone(elf::R_X86_64_CODE_6_GOTPC32_TLSDESC, DESCRIPTOR_FIELD),
 ];
 
 const fn code(kind: u32, _instruction: &'static str) -> Case {
@@ -334,13 +365,35 @@ const fn code(kind: u32, _instruction: &'static str) -> Case {
     ))
 }
 
-const fn refuse_tls(kind: u32) -> Case {
-    as_word(refuse(
+/// Processors with APX are rare, so code without it does with the field what its instruction would.
+const fn field_alone(kind: u32, source: &'static str) -> Case {
+    as_word(run(
         kind,
-        "instructions of APX that no compiler emits yet",
-        "test: .byte 0x62, 0xf4, 0xfc, 0x18, 0x03, 0x05; .reloc ., R_X86_64_PC32, outside_data-4; .long 0; ret",
+        "the field alone, without the instruction (APX)",
+        source,
     ))
 }
+
+const SLOT_FIELD: &str = "test: movslq field(%rip), %rax; leaq field+4(%rip), %rcx; addq %rcx, %rax
+    movq (%rax), %rax; movl (%rax), %eax; ret
+    field: .reloc ., R_X86_64_PC32, outside_data-4; .long 0";
+
+const OFFSET_FIELD: &str = "test: subq $8, %rsp
+    movslq field(%rip), %rax; leaq field+4(%rip), %rcx; addq %rcx, %rax
+    movq (%rax), %rax; movl $42, %fs:(%rax)
+    call __errno_location@PLT; movl (%rax), %eax; addq $8, %rsp; ret
+    field: .reloc ., R_X86_64_PC32, errno-4; .long 0";
+
+const DESCRIPTOR_FIELD: &str = "test: subq $8, %rsp
+    movslq field(%rip), %rax; leaq field+4(%rip), %rcx; addq %rcx, %rax
+    call *(%rax); movl %fs:(%rax), %eax; addq $8, %rsp; ret
+    field: .reloc ., R_X86_64_PC32, v-4; .long 0
+    .section .tdata,\"awT\"; .globl v; .long 7; v: .long 42";
+
+const PAIR_IN_DATA: &str = "test: subq $8, %rsp; leaq pair(%rip), %rdi; call __tls_get_addr@PLT
+    movl (%rax), %eax; addq $8, %rsp; ret
+    .data; .balign 16; pair: .reloc ., R_X86_64_DTPMOD64, v; .quad 0; .reloc ., R_X86_64_DTPOFF64, v; .quad 0
+    .section .tdata,\"awT\"; .long 7; v: .long 42";
 
 const ABSOLUTE: &str = ".globl text_start; text_start:
     test: movq data_start(%rip), %rax; movl -8(%rax), %eax; ret
