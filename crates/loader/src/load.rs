@@ -5,7 +5,7 @@
 //! anything is written, since it may load other images meanwhile, fork, or panic. After that nothing can
 //! fail until the image is complete.
 
-use crate::code::{Code, ExportedAddress, Loaded};
+use crate::code::{Code, ExportedAddress, Loaded, NamedTable};
 use crate::error::{ImageError, LoadError};
 use crate::image::DATA_DISTANCE;
 use crate::image::format::ImportKind;
@@ -133,6 +133,8 @@ pub(crate) unsafe fn load(
         text_size: description.text_size(),
         data_size: shape.data_memory_size,
         exports,
+        constants: description.constants(),
+        side_tables: side_tables(&description, base),
         process_imports,
     };
     let initialisers = description.initialisers();
@@ -164,6 +166,15 @@ pub(crate) unsafe fn load(
     };
     code.loaded = Some(Loaded { place, table });
     Ok(code)
+}
+
+/// Where the side tables of an image at `base` lie. Nothing is allocated if there are none.
+fn side_tables(description: &Description<'_>, base: usize) -> Box<[NamedTable]> {
+    let table = |(name, place): (&str, Range<usize>)| NamedTable {
+        name: name.into(),
+        place: base + place.start..base + place.end,
+    };
+    description.side_table_places().map(table).collect()
 }
 
 /// The host, asked with care.

@@ -145,6 +145,22 @@ impl Module {
     }
 }
 
+impl Module {
+    /// Where this thread's block lies, if it has one.
+    pub(crate) fn block_of_this_thread(&self) -> Option<std::ops::Range<usize>> {
+        let blocks = BLOCKS.get();
+        if blocks.is_null() {
+            return None;
+        }
+        // SAFETY: it is this thread's own box, of which no reference is held while others run.
+        let own = unsafe { &(*blocks).own };
+        let block = own.get(self.number)?;
+        let size = entry(self.number)?.memory_size.load(Ordering::Relaxed);
+        let start = block.start as usize;
+        (block.generation == self.generation).then_some(start..start + size)
+    }
+}
+
 impl Drop for Module {
     fn drop(&mut self) {
         if let Some(entry) = entry(self.number) {

@@ -330,7 +330,7 @@ fn changed_images() -> Answer<()> {
         let which = (round % images.len() as u64) as usize;
         let mut image = images[which].clone();
         // The description lies behind the payload, and the footer at the very end.
-        let footer = (image.len() - 96, 96);
+        let footer = (image.len() - 128, 128);
         let tail = (image.len() / 2, image.len() - image.len() / 2);
         change(&mut random, &mut image, &[footer, tail]);
         let (is_valid, took) = measure(|| {

@@ -14,11 +14,15 @@
 //! | narrow fixups      |   SymbolFixup * count         | then its space is used again
 //! | base fixups        |   u32 * base_fixup_count      |
 //! | shared variables   |   Shared * shared_count       |
+//! | side tables        |   SideTable * count           |
 //! | exports            |   Export * export_count       |
 //! | strings            |   UTF-8, string_size bytes    |
-//! | footer             |   Footer, 120 bytes           |
+//! | extension          |   Extension, if there is one  |
+//! | footer             |   Footer, 64 bytes            |
 //! +--------------------+ end                           /
 //! ```
+//!
+//! The same for readers who do not have this code: `docs/image.md`, which a test compares with it.
 //!
 //! Payload first and footer last: so the payload begins where the copy begins, and the description
 //! is a tail that the next image overwrites.
@@ -63,12 +67,28 @@
 //! The first words of the initial data, `indirect_count` of them from `indirect_offset` on, hold the
 //! addresses of resolvers once they are fixed up. When the code can run, each is called, and what it
 //! returns takes the word's place.
+//!
+//! # Constant slots
+//!
+//! Words of the initial data that hold addresses of the host's objects: a host whose collector moves
+//! objects may change them at any time. They lie side by side.
+//!
+//! # Side tables
+//!
+//! Parts of the payload that code does not use but the host may, each with a name: traps, stack maps,
+//! source positions.
+//!
+//! # Extension
+//!
+//! The figures that most small images do not need lie in a second record in front of the footer,
+//! which is there if the footer says so. Without it all of them are 0 (and the alignment of a thread's
+//! block 1).
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The format's version: raised with every change of the layout or of its meaning.
-pub(crate) const VERSION: u16 = 2;
+pub(crate) const VERSION: u16 = 3;
 
 /// Bytes between an image's payload and its data, and the most that either can have: 256 MiB.
 ///
@@ -184,24 +204,27 @@ pub(crate) struct Export {
     pub(crate) place: U32,
 }
 
-/// The figures of an image, in its last 120 bytes.
+/// A named part of the payload, for the host.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Debug, Clone, Copy)]
 #[repr(C)]
-pub(crate) struct Footer {
-    /// Bytes of the payload.
-    pub(crate) payload_size: U32,
-    /// Bytes of code at the beginning of the payload, stubs included.
-    pub(crate) text_size: U32,
-    /// Bytes of initial data.
-    pub(crate) data_file_size: U32,
-    /// Bytes of the data area: initial data, then zeros.
-    pub(crate) data_memory_size: U32,
-    /// The alignment of payload and data area: a power of two.
-    pub(crate) alignment: U32,
-    /// Where `.eh_frame` begins in the payload.
-    pub(crate) unwind_offset: U32,
-    /// Its bytes with the terminator; 0 if there is none.
-    pub(crate) unwind_size: U32,
+pub(crate) struct SideTable {
+    /// Where the name begins in the strings.
+    pub(crate) name_offset: U32,
+    /// Its length in bytes.
+    pub(crate) name_size: U32,
+    /// Where the table begins in the payload.
+    pub(crate) place: U32,
+    /// Its bytes.
+    pub(crate) size: U32,
+}
+
+/// Set in [`Footer::flags`]: an [`Extension`] lies in front of the footer.
+pub(crate) const HAS_EXTENSION: u8 = 1;
+
+/// The figures that only some images need.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Extension {
     /// Where the pointers to initialisers begin in the payload, in the order of running.
     pub(crate) init_offset: U32,
     /// How many there are.
@@ -218,10 +241,60 @@ pub(crate) struct Footer {
     pub(crate) thread_memory_size: U32,
     /// The alignment of a thread's block: a power of two.
     pub(crate) thread_alignment: U32,
-    /// Where the words of indirect functions begin in the data.
+    /// Where the words of indirect functions begin in the initial data.
     pub(crate) indirect_offset: U32,
     /// How many there are.
     pub(crate) indirect_count: U32,
+    /// Where the constant slots begin in the initial data.
+    pub(crate) constant_offset: U32,
+    /// How many there are.
+    pub(crate) constant_count: U32,
+    /// Entries of the table of narrow fixups.
+    pub(crate) narrow_fixup_count: U32,
+    /// Entries of the table of shared variables.
+    pub(crate) shared_count: U32,
+    /// Entries of the table of side tables.
+    pub(crate) side_table_count: U32,
+    /// 0; for later versions.
+    pub(crate) reserved: U32,
+}
+
+impl Extension {
+    /// That of an image without one.
+    pub(crate) const NONE: Self = Self {
+        init_offset: U32::ZERO,
+        init_count: U32::ZERO,
+        fini_offset: U32::ZERO,
+        fini_count: U32::ZERO,
+        thread_offset: U32::ZERO,
+        thread_file_size: U32::ZERO,
+        thread_memory_size: U32::ZERO,
+        thread_alignment: U32::new(1),
+        indirect_offset: U32::ZERO,
+        indirect_count: U32::ZERO,
+        constant_offset: U32::ZERO,
+        constant_count: U32::ZERO,
+        narrow_fixup_count: U32::ZERO,
+        shared_count: U32::ZERO,
+        side_table_count: U32::ZERO,
+        reserved: U32::ZERO,
+    };
+}
+
+/// The figures of an image, in its last 64 bytes.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Footer {
+    /// Bytes of the payload.
+    pub(crate) payload_size: U32,
+    /// Bytes of code at the beginning of the payload, stubs included.
+    pub(crate) text_size: U32,
+    /// Bytes of initial data.
+    pub(crate) data_file_size: U32,
+    /// Bytes of the data area: initial data, then zeros.
+    pub(crate) data_memory_size: U32,
+    /// Bytes of `.eh_frame` with its terminator, at the end of the payload; 0 if there is none.
+    pub(crate) unwind_size: U32,
     /// Bytes of the objects' sections that are in this image.
     pub(crate) kept_size: U32,
     /// Bytes of the objects' sections that nothing reached.
@@ -230,22 +303,22 @@ pub(crate) struct Footer {
     pub(crate) import_count: U32,
     /// Entries of the table of symbol fixups.
     pub(crate) symbol_fixup_count: U32,
-    /// Entries of the table of narrow fixups.
-    pub(crate) narrow_fixup_count: U32,
     /// Entries of the table of base fixups.
     pub(crate) base_fixup_count: U32,
-    /// Entries of the table of shared variables.
-    pub(crate) shared_count: U32,
     /// Entries of the export table.
     pub(crate) export_count: U32,
     /// Bytes of strings.
     pub(crate) string_size: U32,
+    /// The alignment of payload and data area, as a power of two.
+    pub(crate) alignment_power: u8,
+    /// [`HAS_EXTENSION`], or 0.
+    pub(crate) flags: u8,
     /// [`VERSION`].
     pub(crate) version: U16,
     /// The machine that the text is for, as ELF numbers them.
     pub(crate) machine: U16,
     /// 0; for later versions.
-    pub(crate) reserved: U32,
+    pub(crate) reserved: U16,
     /// [`MAGIC`].
     pub(crate) magic: [u8; 8],
 }
@@ -253,6 +326,68 @@ pub(crate) struct Footer {
 /// Bytes of the footer.
 pub(crate) const FOOTER_SIZE: usize = size_of::<Footer>();
 
-const _: () = assert!(FOOTER_SIZE == 120);
+const _: () = assert!(FOOTER_SIZE == 64 && size_of::<Extension>() == 64);
 const _: () = assert!(size_of::<Import>() == 20 && size_of::<Export>() == 20);
-const _: () = assert!(size_of::<Shared>() == 24);
+const _: () = assert!(size_of::<Shared>() == 24 && size_of::<SideTable>() == 16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::mem::offset_of;
+
+    /// Offset and size of each field, by the names of record and field.
+    fn fields() -> BTreeMap<(&'static str, &'static str), (usize, usize)> {
+        macro_rules! fields {
+            ($($record:ident { $($field:ident)* })*) => {{
+                fn size<R, F>(_: impl Fn(&R) -> &F) -> usize {
+                    size_of::<F>()
+                }
+                BTreeMap::from([$($(
+                    (
+                        (stringify!($record), stringify!($field)),
+                        (offset_of!($record, $field), size(|record: &$record| &record.$field)),
+                    ),
+                )*)*])
+            }};
+        }
+        fields! {
+            Import { hash name_offset name_size flags }
+            SymbolFixup { place import }
+            Shared { import place size partner content }
+            SideTable { name_offset name_size place size }
+            Export { hash name_offset name_size place }
+            Extension {
+                init_offset init_count fini_offset fini_count thread_offset thread_file_size
+                thread_memory_size thread_alignment indirect_offset indirect_count
+                constant_offset constant_count narrow_fixup_count shared_count side_table_count
+                reserved
+            }
+            Footer {
+                payload_size text_size data_file_size data_memory_size unwind_size kept_size
+                dropped_size import_count symbol_fixup_count base_fixup_count export_count
+                string_size alignment_power flags version machine reserved magic
+            }
+        }
+    }
+
+    #[test]
+    fn the_page_on_the_format_has_every_field_where_it_is() {
+        let page = include_str!("../../../../docs/image.md");
+        assert!(page.contains(&format!("This is version {VERSION}.")));
+        let mut record = "";
+        let mut found = BTreeMap::new();
+        for line in page.lines() {
+            if let Some(title) = line.strip_prefix("### ") {
+                record = title.split(' ').next().unwrap_or_default();
+            }
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            if let ["", offset, size, field, ..] = *cells.as_slice()
+                && let (Ok(offset), Ok(size)) = (offset.parse(), size.parse())
+            {
+                found.insert((record, field.trim_matches('`')), (offset, size));
+            }
+        }
+        assert_eq!(found, fields());
+    }
+}

@@ -6,6 +6,7 @@
 
 pub(crate) mod format;
 pub(crate) mod read;
+mod validate;
 pub(crate) mod write;
 
 pub(crate) use format::VERSION;

@@ -4,9 +4,9 @@
 //! inside its part, so that applying it cannot leave the image. It is *not* evidence that the code
 //! is what the compiler wrote: that is what the checksum is for, and who wrote the record.
 
-use super::format::SymbolFixup;
-use super::format::{DATA_DISTANCE, MACHINE_X86_64, MAGIC, MAX_ALIGNMENT, VERSION};
-use super::format::{Export, FOOTER_SIZE, Footer, IMPORT_WEAK, Import, ImportKind, Shared};
+use super::format::{DATA_DISTANCE, HAS_EXTENSION, MACHINE_X86_64, MAGIC, MAX_ALIGNMENT, VERSION};
+use super::format::{Export, Extension, FOOTER_SIZE, Footer, IMPORT_WEAK, Import, ImportKind};
+use super::format::{Shared, SideTable, SymbolFixup};
 use crate::error::ImageError;
 use rekindle_cache_core::symbol_hash;
 use std::ops::Range;
@@ -24,21 +24,23 @@ pub(crate) struct Shape {
 /// The memory that `bytes` say they need. What is wanted before the bytes are copied and checked;
 /// the copy's own shape has to be compared with it.
 pub(crate) fn shape(bytes: &[u8]) -> Result<Shape, ImageError> {
-    let (_, footer) = split_footer(bytes)?;
-    shape_of(footer, bytes.len())
+    let (_, extension, footer) = split_figures(bytes)?;
+    shape_of(footer, extension, bytes.len())
 }
 
 /// What an image says of itself: names, sizes, fixups.
 #[derive(Debug, Clone, Copy)]
 pub struct Description<'a> {
-    footer: &'a Footer,
-    data: &'a [u8],
-    imports: &'a [Import],
-    symbol_fixups: &'a [SymbolFixup],
-    narrow_fixups: &'a [SymbolFixup],
-    base_fixups: &'a [U32],
-    shared: &'a [Shared],
-    exports: &'a [Export],
+    pub(super) footer: &'a Footer,
+    pub(super) extension: &'a Extension,
+    pub(super) data: &'a [u8],
+    pub(super) imports: &'a [Import],
+    pub(super) symbol_fixups: &'a [SymbolFixup],
+    pub(super) narrow_fixups: &'a [SymbolFixup],
+    pub(super) base_fixups: &'a [U32],
+    pub(super) shared: &'a [Shared],
+    pub(super) side_tables: &'a [SideTable],
+    pub(super) exports: &'a [Export],
     strings: &'a str,
 }
 
@@ -58,17 +60,11 @@ pub fn check(bytes: &[u8]) -> Result<Description<'_>, ImageError> {
 impl<'a> Description<'a> {
     /// The description of an image that was split after its payload.
     pub(crate) fn read(payload: &[u8], rest: &'a [u8]) -> Result<Self, ImageError> {
-        let (body, footer) = split_footer(rest)?;
+        let (body, extension, footer) = split_figures(rest)?;
         let size = payload.len() + rest.len();
-        if shape_of(footer, size)?.payload_size != payload.len() {
+        // The sum of all parts, so that none of those below can be cut short.
+        if shape_of(footer, extension, size)?.payload_size != payload.len() {
             return Err(invalid("payload", 0));
-        }
-        let needed = body_size(footer);
-        if needed != body.len() as u64 {
-            return Err(ImageError::Truncated {
-                found: size as u64,
-                needed: needed + (payload.len() + FOOTER_SIZE) as u64,
-            });
         }
         let (data, body) = body
             .split_at_checked(footer.data_file_size.get() as usize)
@@ -77,19 +73,23 @@ impl<'a> Description<'a> {
         let (symbol_fixups, body) =
             table::<SymbolFixup>(body, footer.symbol_fixup_count, "symbol fixups")?;
         let (narrow_fixups, body) =
-            table::<SymbolFixup>(body, footer.narrow_fixup_count, "narrow fixups")?;
+            table::<SymbolFixup>(body, extension.narrow_fixup_count, "narrow fixups")?;
         let (base_fixups, body) = table::<U32>(body, footer.base_fixup_count, "base fixups")?;
-        let (shared, body) = table::<Shared>(body, footer.shared_count, "shared variables")?;
+        let (shared, body) = table::<Shared>(body, extension.shared_count, "shared variables")?;
+        let (side_tables, body) =
+            table::<SideTable>(body, extension.side_table_count, "side tables")?;
         let (exports, strings) = table::<Export>(body, footer.export_count, "exports")?;
         let strings = std::str::from_utf8(strings).map_err(|_| invalid("strings", 0))?;
         let description = Self {
             footer,
+            extension,
             data,
             imports,
             symbol_fixups,
             narrow_fixups,
             base_fixups,
             shared,
+            side_tables,
             exports,
             strings,
         };
@@ -97,149 +97,21 @@ impl<'a> Description<'a> {
         Ok(description)
     }
 
-    fn validate(&self, payload: &[u8]) -> Result<(), ImageError> {
-        let inside = |offset: &U32, size: u64, part| {
-            let end = u64::from(offset.get()).checked_add(size);
-            if end.is_none_or(|end| end > payload.len() as u64) {
-                return Err(invalid(part, 0));
-            }
-            Ok(())
-        };
-        let footer = self.footer;
-        inside(&U32::ZERO, footer.text_size.get().into(), "text")?;
-        if footer.data_file_size.get() > footer.data_memory_size.get() {
-            return Err(invalid("data", 0));
-        }
-        inside(
-            &footer.init_offset,
-            8 * u64::from(footer.init_count.get()),
-            "initialisers",
-        )?;
-        inside(
-            &footer.fini_offset,
-            8 * u64::from(footer.fini_count.get()),
-            "finalisers",
-        )?;
-        inside(
-            &footer.unwind_offset,
-            footer.unwind_size.get().into(),
-            "unwind tables",
-        )?;
-        if let Some(range) = self.unwind() {
-            let table = payload.get(range).ok_or(invalid("unwind tables", 0))?;
-            validate_unwind(table)?;
-        }
-
-        self.validate_threads(payload)?;
-        let indirect = u64::from(footer.indirect_offset.get());
-        let indirect_end = indirect + 8 * u64::from(footer.indirect_count.get());
-        if footer.indirect_count.get() != 0 && indirect_end > self.data.len() as u64 {
-            return Err(invalid("indirect functions", 0));
-        }
-        self.validate_shared(payload)?;
-
-        for (index, import) in (0..).zip(self.imports) {
-            let flags = import.flags.get();
-            let kind = ImportKind::from_number(flags >> 8);
-            let known_flags = kind.is_some() && flags & 0xff & !IMPORT_WEAK == 0;
-            // It has a number only if it has a block.
-            let known_module = kind != Some(ImportKind::OwnModule) || self.threads().is_some();
-            if !known_flags
-                || !known_module
-                || self.string(import.name_offset, import.name_size).is_none()
-            {
-                return Err(invalid("import", index));
-            }
-        }
-        for (index, fixup) in (0..).zip(self.symbol_fixups) {
-            let known = (fixup.import.get() as usize) < self.imports.len();
-            if !known || !self.holds_word(payload, fixup.place.get()) {
-                return Err(invalid("symbol fixup", index));
-            }
-        }
-        for (index, fixup) in (0..).zip(self.narrow_fixups) {
-            let known = (fixup.import.get() as usize) < self.imports.len();
-            // In the text, or wherever else code may lie.
-            let end = u64::from(fixup.place.get()) + 4;
-            if !known || end > payload.len() as u64 {
-                return Err(invalid("narrow fixup", index));
-            }
-        }
-        for (index, place) in (0..).zip(self.base_fixups) {
-            if !self.holds_word(payload, place.get()) {
-                return Err(invalid("base fixup", index));
-            }
-        }
-        for (index, export) in (0..).zip(self.exports) {
-            let place = u64::from(export.place.get());
-            let known = match place.checked_sub(DATA_DISTANCE) {
-                // An empty object at the very end is a place, too.
-                None => place <= payload.len() as u64,
-                Some(offset) => offset <= u64::from(footer.data_memory_size.get()),
-            };
-            if !known || self.string(export.name_offset, export.name_size).is_none() {
-                return Err(invalid("export", index));
-            }
-        }
-        Ok(())
-    }
-
-    fn validate_threads(&self, payload: &[u8]) -> Result<(), ImageError> {
-        let footer = self.footer;
-        let alignment = footer.thread_alignment.get();
-        let start = u64::from(footer.thread_offset.get());
-        let fits = alignment.is_power_of_two()
-            && u64::from(alignment) <= MAX_ALIGNMENT
-            && footer.thread_file_size <= footer.thread_memory_size
-            && u64::from(footer.thread_memory_size.get()) <= DATA_DISTANCE
-            && start + u64::from(footer.thread_file_size.get()) <= payload.len() as u64;
-        match fits {
-            true => Ok(()),
-            false => Err(invalid("thread-locals", 0)),
-        }
-    }
-
-    fn validate_shared(&self, payload: &[u8]) -> Result<(), ImageError> {
-        for (index, shared) in (0..).zip(self.shared) {
-            let import = self.imports.get(shared.import.get() as usize);
-            let kind = import.and_then(|import| ImportKind::from_number(import.flags.get() >> 8));
-            let place = u64::from(shared.place.get());
-            let size = u64::from(shared.size.get());
-            let inside = match place.checked_sub(DATA_DISTANCE) {
-                None => place + size <= payload.len() as u64,
-                Some(offset) => offset + size <= self.footer.data_memory_size.get().into(),
-            };
-            let partner = (shared.partner.get() as usize) < self.shared.len();
-            if kind != Some(ImportKind::Shared) || !inside || !partner {
-                return Err(invalid("shared variable", index));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a fixup at `place` stays within the payload, or within the initial data.
-    fn holds_word(&self, payload: &[u8], place: u32) -> bool {
-        let place = u64::from(place);
-        match place.checked_sub(DATA_DISTANCE) {
-            // Text has no fixups: it may be shared or protected before they are applied.
-            None => {
-                place >= u64::from(self.footer.text_size.get()) && place + 8 <= payload.len() as u64
-            }
-            Some(offset) => offset + 8 <= self.data.len() as u64,
-        }
-    }
-
-    fn string(&self, offset: U32, size: U32) -> Option<&'a str> {
+    pub(super) fn string(&self, offset: U32, size: U32) -> Option<&'a str> {
         let start = offset.get() as usize;
         self.strings
             .get(start..start.checked_add(size.get() as usize)?)
+    }
+
+    pub(super) fn is_extended(&self) -> bool {
+        self.footer.flags & HAS_EXTENSION != 0
     }
 
     pub(crate) fn shape(&self) -> Shape {
         Shape {
             payload_size: self.footer.payload_size.get() as usize,
             data_memory_size: self.footer.data_memory_size.get() as usize,
-            alignment: self.footer.alignment.get() as usize,
+            alignment: 1 << self.footer.alignment_power,
         }
     }
 
@@ -274,38 +146,58 @@ impl<'a> Description<'a> {
 
     /// What a thread has of this image, if anything.
     pub(crate) fn threads(&self) -> Option<Threads> {
-        let footer = self.footer;
-        (footer.thread_memory_size.get() != 0).then(|| Threads {
-            template_offset: footer.thread_offset.get() as usize,
-            template_size: footer.thread_file_size.get() as usize,
-            memory_size: footer.thread_memory_size.get() as usize,
-            alignment: footer.thread_alignment.get() as usize,
+        let extension = self.extension;
+        (extension.thread_memory_size.get() != 0).then(|| Threads {
+            template_offset: extension.thread_offset.get() as usize,
+            template_size: extension.thread_file_size.get() as usize,
+            memory_size: extension.thread_memory_size.get() as usize,
+            alignment: extension.thread_alignment.get() as usize,
         })
     }
 
     /// Where the words of indirect functions lie in the data.
     pub(crate) fn indirect(&self) -> Range<usize> {
-        let start = self.footer.indirect_offset.get() as usize;
-        start..start.saturating_add(8 * self.footer.indirect_count.get() as usize)
+        words(
+            self.extension.indirect_offset,
+            self.extension.indirect_count,
+        )
+    }
+
+    /// Where the constant slots lie in the data.
+    pub(crate) fn constants(&self) -> Range<usize> {
+        words(
+            self.extension.constant_offset,
+            self.extension.constant_count,
+        )
     }
 
     /// Where the unwind tables lie in the payload.
     pub(crate) fn unwind(&self) -> Option<Range<usize>> {
-        let start = self.footer.unwind_offset.get() as usize;
         let size = self.footer.unwind_size.get() as usize;
-        (size != 0).then(|| start..start.saturating_add(size))
+        let end = self.footer.payload_size.get() as usize;
+        (size != 0).then(|| end.saturating_sub(size)..end)
     }
 
     /// Where the pointers to initialisers lie in the payload.
     pub(crate) fn initialisers(&self) -> Range<usize> {
-        let start = self.footer.init_offset.get() as usize;
-        start..start.saturating_add(8 * self.footer.init_count.get() as usize)
+        words(self.extension.init_offset, self.extension.init_count)
     }
 
     /// Where the pointers to finalisers lie in the payload; they run from the last to the first.
     pub(crate) fn finalisers(&self) -> Range<usize> {
-        let start = self.footer.fini_offset.get() as usize;
-        start..start.saturating_add(8 * self.footer.fini_count.get() as usize)
+        words(self.extension.fini_offset, self.extension.fini_count)
+    }
+
+    /// Name and place in the payload of each side table.
+    pub(crate) fn side_table_places(
+        &self,
+    ) -> impl ExactSizeIterator<Item = (&'a str, Range<usize>)> {
+        self.side_tables.iter().map(|table| {
+            let name = self.string(table.name_offset, table.name_size);
+            let start = table.place.get() as usize;
+            let end = start.saturating_add(table.size.get() as usize);
+            (name.unwrap_or_default(), start..end)
+        })
     }
 
     /// Hash and place of each export.
@@ -408,9 +300,19 @@ impl<'a> Description<'a> {
         })
     }
 
+    /// The names of the tables that go with the code: see [`Code::side_table`](crate::Code::side_table).
+    pub fn side_tables(&self) -> impl ExactSizeIterator<Item = &'a str> {
+        self.side_table_places().map(|(name, _)| name)
+    }
+
+    /// How many constant slots there are: see [`Code::constant_slots`](crate::Code::constant_slots).
+    pub fn constant_slot_count(&self) -> usize {
+        self.extension.constant_count.get() as usize
+    }
+
     /// Bytes that every thread has of this image once it uses one of its thread-locals.
     pub fn thread_size(&self) -> usize {
-        self.footer.thread_memory_size.get() as usize
+        self.extension.thread_memory_size.get() as usize
     }
 }
 
@@ -481,11 +383,13 @@ impl ImportedName<'_> {
     }
 }
 
-fn split_footer(bytes: &[u8]) -> Result<(&[u8], &Footer), ImageError> {
-    let (body, footer) = Footer::ref_from_suffix(bytes).map_err(|_| ImageError::Truncated {
+/// What lies in front of the figures, and the figures.
+fn split_figures(bytes: &[u8]) -> Result<(&[u8], &Extension, &Footer), ImageError> {
+    let truncated = |needed: usize| ImageError::Truncated {
         found: bytes.len() as u64,
-        needed: FOOTER_SIZE as u64,
-    })?;
+        needed: needed as u64,
+    };
+    let (body, footer) = Footer::ref_from_suffix(bytes).map_err(|_| truncated(FOOTER_SIZE))?;
     if footer.magic != MAGIC {
         return Err(ImageError::Magic);
     }
@@ -501,11 +405,19 @@ fn split_footer(bytes: &[u8]) -> Result<(&[u8], &Footer), ImageError> {
             expected: MACHINE_X86_64,
         });
     }
-    Ok((body, footer))
+    match footer.flags {
+        0 => Ok((body, &Extension::NONE, footer)),
+        HAS_EXTENSION => {
+            let (body, extension) = Extension::ref_from_suffix(body)
+                .map_err(|_| truncated(FOOTER_SIZE + size_of::<Extension>()))?;
+            Ok((body, extension, footer))
+        }
+        _ => Err(invalid("flags", 0)),
+    }
 }
 
-fn shape_of(footer: &Footer, size: usize) -> Result<Shape, ImageError> {
-    let needed = u64::from(footer.payload_size.get()) + body_size(footer) + FOOTER_SIZE as u64;
+fn shape_of(footer: &Footer, extension: &Extension, size: usize) -> Result<Shape, ImageError> {
+    let needed = size_of_parts(footer, extension);
     if needed != size as u64 {
         return Err(ImageError::Truncated {
             found: size as u64,
@@ -518,8 +430,7 @@ fn shape_of(footer: &Footer, size: usize) -> Result<Shape, ImageError> {
         }
         Ok(size.get() as usize)
     };
-    let alignment = footer.alignment.get();
-    if !alignment.is_power_of_two() || u64::from(alignment) > MAX_ALIGNMENT {
+    if u32::from(footer.alignment_power) > MAX_ALIGNMENT.ilog2() {
         return Err(invalid("alignment", 0));
     }
     if footer.reserved.get() != 0 {
@@ -528,21 +439,34 @@ fn shape_of(footer: &Footer, size: usize) -> Result<Shape, ImageError> {
     Ok(Shape {
         payload_size: bounded(footer.payload_size, "payload")?,
         data_memory_size: bounded(footer.data_memory_size, "data")?,
-        alignment: alignment as usize,
+        alignment: 1 << footer.alignment_power,
     })
 }
 
-/// Bytes between payload and footer.
-fn body_size(footer: &Footer) -> u64 {
+/// Bytes of an image with these figures.
+fn size_of_parts(footer: &Footer, extension: &Extension) -> u64 {
     let table = |count: U32, entry: usize| u64::from(count.get()) * entry as u64;
-    u64::from(footer.data_file_size.get())
+    let mut size = u64::from(footer.payload_size.get())
+        + u64::from(footer.data_file_size.get())
         + table(footer.import_count, size_of::<Import>())
         + table(footer.symbol_fixup_count, size_of::<SymbolFixup>())
-        + table(footer.narrow_fixup_count, size_of::<SymbolFixup>())
         + table(footer.base_fixup_count, size_of::<U32>())
-        + table(footer.shared_count, size_of::<Shared>())
         + table(footer.export_count, size_of::<Export>())
         + u64::from(footer.string_size.get())
+        + FOOTER_SIZE as u64;
+    if footer.flags & HAS_EXTENSION != 0 {
+        size += table(extension.narrow_fixup_count, size_of::<SymbolFixup>())
+            + table(extension.shared_count, size_of::<Shared>())
+            + table(extension.side_table_count, size_of::<SideTable>())
+            + size_of::<Extension>() as u64;
+    }
+    size
+}
+
+/// The bytes of `count` words from `offset` on.
+fn words(offset: U32, count: U32) -> Range<usize> {
+    let start = offset.get() as usize;
+    start..start.saturating_add(8 * count.get() as usize)
 }
 
 fn table<'a, T>(
@@ -556,39 +480,6 @@ where
     <[T]>::ref_from_prefix_with_elems(bytes, count.get() as usize).map_err(|_| invalid(part, 0))
 }
 
-/// Walks the lengths: the unwinder does so without looking at the end, and stops at the zero that has
-/// to be the last four bytes. Each description of a function has to point back at a common one.
-fn validate_unwind(table: &[u8]) -> Result<(), ImageError> {
-    let word = |at: usize| {
-        let bytes = table.get(at..)?.first_chunk::<4>()?;
-        Some(u32::from_le_bytes(*bytes) as usize)
-    };
-    let mut at = 0;
-    for index in 0.. {
-        let bad = invalid("unwind tables", index);
-        let length = word(at).ok_or(bad)?;
-        if length == 0 {
-            // An empty table is never written, and one with a tail would not be walked to its end.
-            let whole = index > 0 && at + 4 == table.len();
-            return if whole { Ok(()) } else { Err(bad) };
-        }
-        // Shorter than the fields that every entry has; the largest value, which announces lengths
-        // of 64 bits, is beyond any table.
-        if length < 8 || length > table.len() {
-            return Err(bad);
-        }
-        let distance = word(at + 4).ok_or(bad)?;
-        if distance != 0 {
-            let common = (at + 4).checked_sub(distance).ok_or(bad)?;
-            if word(common + 4) != Some(0) {
-                return Err(bad);
-            }
-        }
-        at += 4 + length;
-    }
-    Err(invalid("unwind tables", u32::MAX))
-}
-
-fn invalid(part: &'static str, index: u32) -> ImageError {
+pub(super) fn invalid(part: &'static str, index: u32) -> ImageError {
     ImageError::Invalid { part, index }
 }

@@ -1,7 +1,8 @@
 //! Puts the parts of a linked object together into an image.
 
-use super::format::{DATA_DISTANCE, FOOTER_SIZE, Shared, SymbolFixup, VERSION};
-use super::format::{Export, Footer, IMPORT_WEAK, Import, ImportKind, MACHINE_X86_64, MAGIC};
+use super::format::{DATA_DISTANCE, FOOTER_SIZE, Shared, SideTable, SymbolFixup, VERSION};
+use super::format::{Export, Extension, Footer, HAS_EXTENSION, IMPORT_WEAK, Import, ImportKind};
+use super::format::{MACHINE_X86_64, MAGIC};
 use rekindle_cache_core::symbol_hash;
 use std::ops::Range;
 use zerocopy::IntoBytes;
@@ -15,8 +16,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) data: Vec<u8>,
     pub(crate) data_memory_size: u32,
     pub(crate) alignment: u32,
-    /// Offsets in the payload; empty if there are no tables.
-    pub(crate) unwind: Range<u32>,
+    /// Bytes at the end of the payload; 0 if there are no tables.
+    pub(crate) unwind_size: u32,
     pub(crate) init: Range<u32>,
     pub(crate) fini: Range<u32>,
     pub(crate) thread_template: Range<u32>,
@@ -24,6 +25,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) thread_alignment: u32,
     /// Places in the data.
     pub(crate) indirect: Range<u32>,
+    /// Places in the data.
+    pub(crate) constants: Range<u32>,
     pub(crate) kept_size: u32,
     pub(crate) dropped_size: u32,
     pub(crate) imports: Vec<ImportName<'a>>,
@@ -34,6 +37,8 @@ pub(crate) struct Parts<'a> {
     /// Places.
     pub(crate) base_fixups: Vec<u32>,
     pub(crate) shared: Vec<SharedVariable>,
+    /// Name and place.
+    pub(crate) side_tables: Vec<(&'a str, Range<u32>)>,
     /// Name and place.
     pub(crate) exports: Vec<(&'a str, u32)>,
 }
@@ -66,6 +71,7 @@ pub(crate) fn write(parts: Parts<'_>) -> Option<Vec<u8>> {
         Some(place)
     };
 
+    let extension = extension(&parts)?;
     let mut bytes = parts.payload;
     let payload_size = count(bytes.len())?;
     bytes.extend_from_slice(&parts.data);
@@ -99,6 +105,16 @@ pub(crate) fn write(parts: Parts<'_>) -> Option<Vec<u8>> {
         };
         bytes.extend_from_slice(record.as_bytes());
     }
+    for (table, place) in &parts.side_tables {
+        let (name_offset, name_size) = name(table)?;
+        let record = SideTable {
+            name_offset,
+            name_size,
+            place: U32::new(place.start),
+            size: U32::new(place.end - place.start),
+        };
+        bytes.extend_from_slice(record.as_bytes());
+    }
     for &(export, place) in &parts.exports {
         let (name_offset, name_size) = name(export)?;
         let record = Export {
@@ -111,41 +127,65 @@ pub(crate) fn write(parts: Parts<'_>) -> Option<Vec<u8>> {
     }
     bytes.extend_from_slice(&strings);
 
-    let words = |range: &Range<u32>| U32::new((range.end - range.start) / 8);
+    let is_extended = extension.as_bytes() != Extension::NONE.as_bytes();
+    if is_extended {
+        bytes.extend_from_slice(extension.as_bytes());
+    }
     let footer = Footer {
         payload_size,
         text_size: U32::new(parts.text_size),
         data_file_size: count(parts.data.len())?,
         data_memory_size: U32::new(parts.data_memory_size),
-        alignment: U32::new(parts.alignment),
-        unwind_offset: U32::new(parts.unwind.start),
-        unwind_size: U32::new(parts.unwind.end - parts.unwind.start),
-        init_offset: U32::new(parts.init.start),
-        init_count: words(&parts.init),
-        fini_offset: U32::new(parts.fini.start),
-        fini_count: words(&parts.fini),
-        thread_offset: U32::new(parts.thread_template.start),
-        thread_file_size: U32::new(parts.thread_template.end - parts.thread_template.start),
-        thread_memory_size: U32::new(parts.thread_memory_size),
-        thread_alignment: U32::new(parts.thread_alignment),
-        // The words lie at the beginning of the data as a rule, and behind `DATA_DISTANCE` always.
-        indirect_offset: U32::new(parts.indirect.start.saturating_sub(DATA_DISTANCE as u32)),
-        indirect_count: words(&parts.indirect),
+        unwind_size: U32::new(parts.unwind_size),
         kept_size: U32::new(parts.kept_size),
         dropped_size: U32::new(parts.dropped_size),
         import_count: count(parts.imports.len())?,
         symbol_fixup_count: count(parts.symbol_fixups.len())?,
-        narrow_fixup_count: count(parts.narrow_fixups.len())?,
-        shared_count: count(parts.shared.len())?,
         base_fixup_count: count(parts.base_fixups.len())?,
         export_count: count(parts.exports.len())?,
         string_size: count(strings.len())?,
+        // A power of two, as all alignments were checked to be.
+        alignment_power: parts.alignment.max(1).ilog2() as u8,
+        flags: u8::from(is_extended) * HAS_EXTENSION,
         version: U16::new(VERSION),
         machine: U16::new(MACHINE_X86_64),
-        reserved: U32::new(0),
+        reserved: U16::new(0),
         magic: MAGIC,
     };
     bytes.reserve_exact(FOOTER_SIZE);
     bytes.extend_from_slice(footer.as_bytes());
     Some(bytes)
+}
+
+/// The figures that only some images need. A part that is empty is at 0.
+fn extension(parts: &Parts<'_>) -> Option<Extension> {
+    let count = |n: usize| u32::try_from(n).ok().map(U32::new);
+    let words = |range: &Range<u32>| U32::new(range.len() as u32 / 8);
+    let start = |range: &Range<u32>| U32::new(if range.is_empty() { 0 } else { range.start });
+    // Behind `DATA_DISTANCE` always.
+    let in_data =
+        |range: &Range<u32>| U32::new(start(range).get().saturating_sub(DATA_DISTANCE as u32));
+    let has_threads = parts.thread_memory_size != 0;
+    Some(Extension {
+        init_offset: start(&parts.init),
+        init_count: words(&parts.init),
+        fini_offset: start(&parts.fini),
+        fini_count: words(&parts.fini),
+        thread_offset: start(&parts.thread_template),
+        thread_file_size: U32::new(parts.thread_template.len() as u32),
+        thread_memory_size: U32::new(parts.thread_memory_size),
+        thread_alignment: U32::new(if has_threads {
+            parts.thread_alignment
+        } else {
+            1
+        }),
+        indirect_offset: in_data(&parts.indirect),
+        indirect_count: words(&parts.indirect),
+        constant_offset: in_data(&parts.constants),
+        constant_count: words(&parts.constants),
+        narrow_fixup_count: count(parts.narrow_fixups.len())?,
+        shared_count: count(parts.shared.len())?,
+        side_table_count: count(parts.side_tables.len())?,
+        reserved: U32::new(0),
+    })
 }

@@ -35,6 +35,7 @@ pub(super) struct Layout {
     descriptors: u64,
     /// The words that the stubs of indirect functions jump through.
     pub(super) indirect: Range<u64>,
+    pub(super) constants: Range<u64>,
     /// The initial contents of thread-locals.
     pub(super) template: Range<u64>,
     pub(super) thread_memory_size: u64,
@@ -172,6 +173,7 @@ pub(super) fn lay_out(
         false => None,
     };
     plan.place_all(|kind| kind == SectionKind::ReadOnly)?;
+    plan.place_all(|kind| kind == SectionKind::SideTable)?;
     let init = plan.place_array(|kind| match kind {
         SectionKind::Initialisers(priority) | SectionKind::OldInitialisers(priority) => {
             Some(priority)
@@ -193,6 +195,7 @@ pub(super) fn lay_out(
     };
     let indirect = plan.cursor.take(WORD * reached.indirect.len(), 1)?;
     let indirect = indirect..plan.cursor.at;
+    let constants = plan.place_constants()?;
     plan.place_all(|kind| kind == SectionKind::Data)?;
     let data_file_size = plan.cursor.at - DATA_DISTANCE;
     plan.place_all(|kind| kind == SectionKind::Zero)?;
@@ -223,6 +226,7 @@ pub(super) fn lay_out(
         own_pair,
         descriptors,
         indirect,
+        constants,
         template: threads.template,
         thread_memory_size: threads.memory_size,
         thread_alignment: threads.alignment,
@@ -374,6 +378,25 @@ impl Plan<'_, '_> {
         arrays.sort_unstable();
         let start = self.cursor.take(0, WORD)?;
         for (_, index) in arrays {
+            self.place(index)?;
+        }
+        Ok(start..self.cursor.at)
+    }
+
+    /// The words of the host's, without gaps.
+    fn place_constants(&mut self) -> Result<Range<u64>, LinkError> {
+        let start = self.cursor.take(0, WORD)?;
+        for &index in &self.reached.sections {
+            let section = self.input.section(index)?;
+            if section.kind != SectionKind::Constants {
+                continue;
+            }
+            if section.size % WORD != 0 || section.alignment > WORD {
+                return Err(bad(
+                    "constant slots that are not words of eight bytes",
+                    text(section.name),
+                ));
+            }
             self.place(index)?;
         }
         Ok(start..self.cursor.at)

@@ -82,6 +82,7 @@ pub(super) fn reach<'n>(
         section_met: vec![false; input.sections.len()],
         piece_met: vec![false; frames.pieces.len()],
         pending: Vec::new(),
+        tables_about: FxHashMap::default(),
         reached: Reached {
             direct: vec![false; input.symbols.len()],
             ..Reached::default()
@@ -110,6 +111,12 @@ pub(super) fn reach<'n>(
         {
             walk.meet_section(index)?;
         }
+        if section.retained && !is_dropped(section.kind) {
+            walk.meet_section(index)?;
+        }
+        if let Some(about) = section.about.filter(|_| !is_dropped(section.kind)) {
+            walk.tables_about.entry(about).or_default().push(index);
+        }
     }
     walk.run(frames)
 }
@@ -119,6 +126,8 @@ struct Walk<'w, 'a, 'n> {
     section_met: Vec<bool>,
     piece_met: Vec<bool>,
     pending: Vec<usize>,
+    /// Sections that are kept with another one, by that one.
+    tables_about: FxHashMap<usize, Vec<usize>>,
     reached: Reached<'n>,
 }
 
@@ -127,6 +136,9 @@ impl<'n> Walk<'_, '_, 'n> {
         let input = self.input;
         while let Some(index) = self.pending.pop() {
             self.follow(index, input.section(index)?.relocations)?;
+            for table in self.tables_about.remove(&index).unwrap_or_default() {
+                self.meet_section(table)?;
+            }
             for piece in frames.of_section(index) {
                 self.meet_piece(frames, piece)?;
                 if let Some(common) = frames.piece(piece)?.common {
@@ -257,6 +269,14 @@ impl<'n> Walk<'_, '_, 'n> {
         }
         Ok(())
     }
+}
+
+/// Whether no copy of a section of this kind can be in an image.
+fn is_dropped(kind: SectionKind) -> bool {
+    matches!(
+        kind,
+        SectionKind::NotLoaded | SectionKind::Discarded | SectionKind::Unwind
+    )
 }
 
 fn met(flags: &[bool]) -> Vec<usize> {

@@ -9,7 +9,7 @@ use super::layout::Layout;
 use super::reach::{Indexed, Reached};
 use super::read::{Binding, Input, Symbol, SymbolKind, Value, bad, text};
 use super::relocate_x86_64::{self as machine, Action, From, Reference, Rewrite, To, Word};
-use super::sections::{Section, SectionKind};
+use super::sections::{Section, SectionKind, side_table_name};
 use super::shared;
 use crate::error::LinkError;
 use crate::image::DATA_DISTANCE;
@@ -100,13 +100,14 @@ fn empty_parts<'a>(layout: &Layout) -> Result<Parts<'a>, LinkError> {
         data: vec![0; narrow(layout.data_file_size)? as usize],
         data_memory_size: narrow(layout.data_memory_size)?,
         alignment: narrow(layout.alignment)?,
-        unwind: range(&layout.unwind)?,
+        unwind_size: narrow(layout.unwind.end - layout.unwind.start)?,
         init: range(&layout.init)?,
         fini: range(&layout.fini)?,
         thread_template: range(&layout.template)?,
         thread_memory_size: narrow(layout.thread_memory_size)?,
         thread_alignment: narrow(layout.thread_alignment)?,
         indirect: range(&layout.indirect)?,
+        constants: range(&layout.constants)?,
         ..Parts::default()
     })
 }
@@ -164,6 +165,13 @@ impl<'a> Writer<'_, 'a> {
                 "a section that is shorter than its size",
                 text(section.name),
             ));
+        }
+        if let (SectionKind::SideTable, Some(name)) = (section.kind, side_table_name(section.name))
+        {
+            let name = utf8(name)?;
+            self.count_name(name)?;
+            let place = narrow(place)?..narrow(place.saturating_add(section.size))?;
+            self.parts.side_tables.push((name, place));
         }
         let backwards = section.kind.is_backwards();
         if backwards {
@@ -504,7 +512,14 @@ impl<'a> Writer<'_, 'a> {
 
     fn add_import(&mut self, import: ImportName<'a>) -> Result<u32, LinkError> {
         let number = narrow(self.parts.imports.len() as u64)?;
-        let size = import.name.len() as u64;
+        self.count_name(import.name)?;
+        self.parts.imports.push(import);
+        Ok(number)
+    }
+
+    /// Takes the bytes of a name off the budget.
+    fn count_name(&mut self, name: &str) -> Result<(), LinkError> {
+        let size = name.len() as u64;
         self.name_budget = self.name_budget.checked_sub(size).ok_or_else(|| {
             let limit = self.layout.limit;
             LinkError::TooLarge {
@@ -512,8 +527,7 @@ impl<'a> Writer<'_, 'a> {
                 limit,
             }
         })?;
-        self.parts.imports.push(import);
-        Ok(number)
+        Ok(())
     }
 
     fn bytes(&mut self, place: u64, bytes: &[u8]) -> Result<(), LinkError> {

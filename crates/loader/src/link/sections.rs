@@ -18,6 +18,10 @@ pub(super) struct Section<'a> {
     /// Empty for [`SectionKind::Zero`].
     pub(super) bytes: &'a [u8],
     pub(super) relocations: &'a [Rela],
+    /// It is kept although nothing refers to it.
+    pub(super) retained: bool,
+    /// It is about this section, and is kept with it (`SHF_LINK_ORDER`).
+    pub(super) about: Option<usize>,
     /// The number of its object's null symbol.
     pub(super) first_symbol: u32,
     /// How many symbols its object has.
@@ -51,6 +55,10 @@ pub(super) enum SectionKind {
     ThreadZero,
     /// Of a COMDAT group of which another object's copy is kept.
     Discarded,
+    /// Words of the host's, which it may change at any time: among data, side by side.
+    Constants,
+    /// A table for the host, among constants.
+    SideTable,
 }
 
 impl SectionKind {
@@ -71,6 +79,7 @@ pub(super) fn read_sections<'a>(
     bytes: &'a [u8],
     sections: &mut Vec<Section<'a>>,
 ) -> Result<(), LinkError> {
+    let first_section = sections.len();
     sections.reserve(table.len());
     for (SectionIndex(index), header) in table.enumerate() {
         let allocated = header.sh_flags(LE) & u64::from(elf::SHF_ALLOC) != 0;
@@ -82,6 +91,8 @@ pub(super) fn read_sections<'a>(
                 size: 0,
                 bytes: &[],
                 relocations: &[],
+                retained: false,
+                about: None,
                 first_symbol: 0,
                 symbol_count: 0,
             });
@@ -92,9 +103,16 @@ pub(super) fn read_sections<'a>(
             .section_name(LE, header)
             .map_err(malformed_at(place))?;
         let size = header.sh_size(LE);
+        let flags = header.sh_flags(LE);
+        let kind = section_kind(header.sh_type(LE), flags, name);
+        let has = |flag: u32| flags & u64::from(flag) != 0;
+        let about = header.sh_link(LE) as usize;
+        let about = (has(elf::SHF_LINK_ORDER) && about != 0).then(|| first_section + about);
         sections.push(Section {
             name,
-            kind: section_kind(header.sh_type(LE), header.sh_flags(LE), name),
+            kind,
+            retained: has(elf::SHF_GNU_RETAIN) || kind == SectionKind::SideTable && about.is_none(),
+            about,
             alignment: header.sh_addralign(LE).max(1),
             size,
             bytes: header.data(LE, bytes).map_err(malformed_at(place))?,
@@ -166,9 +184,26 @@ fn section_kind(sort: u32, flags: u64, name: &[u8]) -> SectionKind {
     match name {
         b".eh_frame" => SectionKind::Unwind,
         _ if has(elf::SHF_EXECINSTR) => SectionKind::Text,
+        CONSTANTS if sort == elf::SHT_NOBITS => {
+            SectionKind::Unsupported("constant slots need contents; make it @progbits")
+        }
+        CONSTANTS => SectionKind::Constants,
+        _ if side_table_name(name).is_some() => SectionKind::SideTable,
         _ if sort == elf::SHT_NOBITS => SectionKind::Zero,
         _ if !has(elf::SHF_WRITE) || is_written_by_relocations_alone(name) => SectionKind::ReadOnly,
         _ => SectionKind::Data,
+    }
+}
+
+/// The section of constant slots.
+pub(super) const CONSTANTS: &[u8] = b".rekindle.constants";
+
+/// The name by which a host knows the side table in a section, if it is one. LLVM has names of its own
+/// for its tables.
+pub(super) fn side_table_name(section: &[u8]) -> Option<&[u8]> {
+    match section {
+        b".llvm_stackmaps" | b".llvm_faultmaps" => Some(section),
+        _ => section.strip_prefix(b".rekindle.side."),
     }
 }
 

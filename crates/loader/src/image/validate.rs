@@ -1,0 +1,206 @@
+//! Checks of an image's figures against each other and against its size.
+
+use super::format::{DATA_DISTANCE, IMPORT_WEAK, ImportKind, MAX_ALIGNMENT};
+use super::read::{Description, invalid};
+use crate::error::ImageError;
+use zerocopy::little_endian::U32;
+
+impl Description<'_> {
+    /// Checks everything but names' hashes.
+    pub(super) fn validate(&self, payload: &[u8]) -> Result<(), ImageError> {
+        let inside = |offset: &U32, size: u64, part| {
+            let end = u64::from(offset.get()).checked_add(size);
+            if end.is_none_or(|end| end > payload.len() as u64) {
+                return Err(invalid(part, 0));
+            }
+            Ok(())
+        };
+        let footer = self.footer;
+        inside(&U32::ZERO, footer.text_size.get().into(), "text")?;
+        if footer.data_file_size.get() > footer.data_memory_size.get() {
+            return Err(invalid("data", 0));
+        }
+        inside(&U32::ZERO, footer.unwind_size.get().into(), "unwind tables")?;
+        if let Some(range) = self.unwind() {
+            let table = payload.get(range).ok_or(invalid("unwind tables", 0))?;
+            validate_unwind(table)?;
+        }
+        if self.is_extended() {
+            self.validate_extension(payload)?;
+        }
+
+        for (index, import) in (0..).zip(self.imports) {
+            let flags = import.flags.get();
+            let kind = ImportKind::from_number(flags >> 8);
+            let known_flags = kind.is_some() && flags & 0xff & !IMPORT_WEAK == 0;
+            // It has a number only if it has a block.
+            let known_module = kind != Some(ImportKind::OwnModule) || self.threads().is_some();
+            if !known_flags
+                || !known_module
+                || self.string(import.name_offset, import.name_size).is_none()
+            {
+                return Err(invalid("import", index));
+            }
+        }
+        for (index, fixup) in (0..).zip(self.symbol_fixups) {
+            let known = (fixup.import.get() as usize) < self.imports.len();
+            if !known || !self.holds_word(payload, fixup.place.get()) {
+                return Err(invalid("symbol fixup", index));
+            }
+        }
+        for (index, place) in (0..).zip(self.base_fixups) {
+            if !self.holds_word(payload, place.get()) {
+                return Err(invalid("base fixup", index));
+            }
+        }
+        for (index, export) in (0..).zip(self.exports) {
+            let place = u64::from(export.place.get());
+            let known = match place.checked_sub(DATA_DISTANCE) {
+                // An empty object at the very end is a place, too.
+                None => place <= payload.len() as u64,
+                Some(offset) => offset <= u64::from(footer.data_memory_size.get()),
+            };
+            if !known || self.string(export.name_offset, export.name_size).is_none() {
+                return Err(invalid("export", index));
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_extension(&self, payload: &[u8]) -> Result<(), ImageError> {
+        let extension = self.extension;
+        if extension.reserved.get() != 0 {
+            return Err(invalid("reserved field", 0));
+        }
+        let inside = |area: &[u8], offset: U32, size: u64, part| match u64::from(offset.get())
+            + size
+            <= area.len() as u64
+        {
+            true => Ok(()),
+            false => Err(invalid(part, 0)),
+        };
+        let words = |count: U32| 8 * u64::from(count.get());
+        for (area, offset, count, part) in [
+            (
+                payload,
+                extension.init_offset,
+                extension.init_count,
+                "initialisers",
+            ),
+            (
+                payload,
+                extension.fini_offset,
+                extension.fini_count,
+                "finalisers",
+            ),
+            (
+                self.data,
+                extension.indirect_offset,
+                extension.indirect_count,
+                "indirect functions",
+            ),
+            (
+                self.data,
+                extension.constant_offset,
+                extension.constant_count,
+                "constant slots",
+            ),
+        ] {
+            inside(area, offset, words(count), part)?;
+        }
+        for (index, table) in (0..).zip(self.side_tables) {
+            inside(payload, table.place, table.size.get().into(), "side table")?;
+            if self.string(table.name_offset, table.name_size).is_none() {
+                return Err(invalid("side table", index));
+            }
+        }
+        for (index, fixup) in (0..).zip(self.narrow_fixups) {
+            let known = (fixup.import.get() as usize) < self.imports.len();
+            // In the text, or wherever else code may lie.
+            let end = u64::from(fixup.place.get()) + 4;
+            if !known || end > payload.len() as u64 {
+                return Err(invalid("narrow fixup", index));
+            }
+        }
+        self.validate_threads(payload)?;
+        self.validate_shared(payload)
+    }
+
+    fn validate_threads(&self, payload: &[u8]) -> Result<(), ImageError> {
+        let extension = self.extension;
+        let alignment = extension.thread_alignment.get();
+        let start = u64::from(extension.thread_offset.get());
+        let fits = alignment.is_power_of_two()
+            && u64::from(alignment) <= MAX_ALIGNMENT
+            && extension.thread_file_size <= extension.thread_memory_size
+            && u64::from(extension.thread_memory_size.get()) <= DATA_DISTANCE
+            && start + u64::from(extension.thread_file_size.get()) <= payload.len() as u64;
+        match fits {
+            true => Ok(()),
+            false => Err(invalid("thread-locals", 0)),
+        }
+    }
+
+    fn validate_shared(&self, payload: &[u8]) -> Result<(), ImageError> {
+        for (index, shared) in (0..).zip(self.shared) {
+            let import = self.imports.get(shared.import.get() as usize);
+            let kind = import.and_then(|import| ImportKind::from_number(import.flags.get() >> 8));
+            let place = u64::from(shared.place.get());
+            let size = u64::from(shared.size.get());
+            let inside = match place.checked_sub(DATA_DISTANCE) {
+                None => place + size <= payload.len() as u64,
+                Some(offset) => offset + size <= self.footer.data_memory_size.get().into(),
+            };
+            let partner = (shared.partner.get() as usize) < self.shared.len();
+            if kind != Some(ImportKind::Shared) || !inside || !partner {
+                return Err(invalid("shared variable", index));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a fixup at `place` stays within the payload, or within the initial data.
+    fn holds_word(&self, payload: &[u8], place: u32) -> bool {
+        let place = u64::from(place);
+        match place.checked_sub(DATA_DISTANCE) {
+            // Text has no fixups: it may be shared or protected before they are applied.
+            None => {
+                place >= u64::from(self.footer.text_size.get()) && place + 8 <= payload.len() as u64
+            }
+            Some(offset) => offset + 8 <= self.data.len() as u64,
+        }
+    }
+}
+
+/// Walks the lengths: the unwinder does so without looking at the end, and stops at the zero that has
+/// to be the last four bytes. Each description of a function has to point back at a common one.
+fn validate_unwind(table: &[u8]) -> Result<(), ImageError> {
+    let word = |at: usize| {
+        let bytes = table.get(at..)?.first_chunk::<4>()?;
+        Some(u32::from_le_bytes(*bytes) as usize)
+    };
+    let mut at = 0;
+    for index in 0.. {
+        let bad = invalid("unwind tables", index);
+        let length = word(at).ok_or(bad)?;
+        if length == 0 {
+            // An empty table is never written, and one with a tail would not be walked to its end.
+            let whole = index > 0 && at + 4 == table.len();
+            return if whole { Ok(()) } else { Err(bad) };
+        }
+        // Shorter than the fields that every entry has; the largest value, which announces lengths
+        // of 64 bits, is beyond any table.
+        if length < 8 || length > table.len() {
+            return Err(bad);
+        }
+        let distance = word(at + 4).ok_or(bad)?;
+        if distance != 0 {
+            let common = (at + 4).checked_sub(distance).ok_or(bad)?;
+            if word(common + 4) != Some(0) {
+                return Err(bad);
+            }
+        }
+        at += 4 + length;
+    }
+    Err(invalid("unwind tables", u32::MAX))
+}
