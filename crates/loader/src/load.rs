@@ -203,7 +203,7 @@ fn resolve_all(
     module: Option<u64>,
     addresses: &mut [u64],
 ) -> Result<(Vec<Arc<ProcessImport>>, Option<Found>), LoadError> {
-    let mut from_process = Vec::new();
+    let mut from_process = Vec::with_capacity(addresses.len());
     for (import, address) in description.all_imports().zip(addresses) {
         *address = resolve(runtime, &import, host, module, &mut from_process)?;
     }

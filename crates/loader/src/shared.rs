@@ -66,12 +66,15 @@ struct Choice {
     address: u64,
     /// Not the canonical one, as that is something else.
     differs: bool,
+    /// It is in the registry, so that it need not be put there.
+    is_known: bool,
 }
 
 const OPEN: Choice = Choice {
     source: None,
     address: 0,
     differs: false,
+    is_known: false,
 };
 
 impl Registry {
@@ -192,19 +195,16 @@ impl Registry {
                 choice.address = own;
             }
         }
-        // A guard and its variable are from one place, or both the image's own.
-        let partners: Vec<Choice> = table
-            .iter()
-            .map(|shared| choices.get(shared.partner.get() as usize).copied())
-            .map(|partner| partner.unwrap_or(OPEN))
-            .collect();
         let mut decided = Decided {
             registry: self,
             known,
             pending: Vec::new(),
             counts: SharingStatistics::default(),
         };
-        for ((choice, shared), partner) in choices.iter().zip(table).zip(partners) {
+        for (choice, shared) in choices.iter().zip(table) {
+            // A guard and its variable are from one place, or both the image's own.
+            let partner = choices.get(shared.partner.get() as usize);
+            let partner = partner.copied().unwrap_or(OPEN);
             let agree = choice.source == partner.source && !choice.differs && !partner.differs;
             let address = match agree {
                 true => choice.address,
@@ -231,6 +231,9 @@ impl Registry {
                     continue;
                 }
             };
+            if choice.is_known {
+                continue;
+            }
             let import = description.import(shared.import.get());
             if let (Some(import), Some(source)) = (import, choice.source) {
                 let known = Known {
@@ -261,6 +264,7 @@ fn choose(known: &FxHashMap<u64, Known>, import: &ImportedName<'_>, shared: &Sha
         source: same.then_some(entry.source),
         address: entry.address,
         differs: !same,
+        is_known: true,
     }
 }
 

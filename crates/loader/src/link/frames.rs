@@ -30,6 +30,8 @@ pub(super) struct Piece {
     pub(super) range: Range<usize>,
     /// The common entry of a function's entry.
     pub(super) common: Option<usize>,
+    /// Section and offset of the function, if it is in these objects.
+    pub(super) function: Option<(usize, u64)>,
     /// Another entry of a function in the same section, numbered as in [`Frames::last_of_section`].
     before: u32,
     relocations: Range<usize>,
@@ -121,6 +123,7 @@ impl Frames {
                 section,
                 range: at..end,
                 common: None,
+                function: None,
                 before: 0,
                 relocations: first..self.relocations.len(),
             };
@@ -131,8 +134,9 @@ impl Frames {
                 let common = common.and_then(|common| commons.get(&common)).copied();
                 piece.common =
                     Some(common.ok_or_else(|| malformed("an unwind entry without a CIE", at))?);
-                let function = self.function(input, &piece, at + 8)?;
-                if let Some(last) = function.and_then(|at| self.last_of_section.get_mut(at)) {
+                piece.function = self.function(input, &piece, at + 8)?;
+                let section = piece.function.map(|(section, _)| section);
+                if let Some(last) = section.and_then(|at| self.last_of_section.get_mut(at)) {
                     let number = u32::try_from(index + 1)
                         .map_err(|_| malformed("more unwind entries than can be numbered", at))?;
                     piece.before = std::mem::replace(last, number);
@@ -144,13 +148,13 @@ impl Frames {
         Ok(())
     }
 
-    /// The section of the function that an entry is for, if it is in this object.
+    /// The function that an entry is for, if it is in this object.
     fn function(
         &self,
         input: &Input<'_>,
         piece: &Piece,
         field: usize,
-    ) -> Result<Option<usize>, LinkError> {
+    ) -> Result<Option<(usize, u64)>, LinkError> {
         let relocation = self
             .relocations(piece)
             .iter()
@@ -165,7 +169,10 @@ impl Frames {
             return Err(bad("no such symbol", format!("symbol {local}")));
         }
         match input.symbol(holder.first_symbol + local)?.value {
-            Value::Defined { section, .. } => Ok(Some(section)),
+            Value::Defined { section, offset } => {
+                let addend = relocation.r_addend.get(LittleEndian);
+                Ok(Some((section, offset.wrapping_add_signed(addend))))
+            }
             _ => Ok(None),
         }
     }

@@ -22,8 +22,8 @@ pub(super) struct Layout {
     sections: Vec<Option<u64>>,
     /// Where each set of bounded sections begins and ends.
     bounds: Vec<Option<(u64, u64)>>,
-    /// In the order of [`Reached::pieces`].
-    pub(super) pieces: Vec<u64>,
+    /// Unwind entries and their places, in the order of places.
+    pub(super) pieces: Vec<(usize, u64)>,
     commons: Vec<u64>,
     stubs: u64,
     indirect_stubs: u64,
@@ -402,13 +402,28 @@ impl Plan<'_, '_> {
         Ok(start..self.cursor.at)
     }
 
-    fn place_pieces(&mut self, frames: &Frames) -> Result<(Vec<u64>, Range<u64>), LinkError> {
+    /// Common entries first, then those of functions in the order of the functions: unwinders sort
+    /// them by these, and have nothing to do then.
+    fn place_pieces(
+        &mut self,
+        frames: &Frames,
+    ) -> Result<(Vec<(usize, u64)>, Range<u64>), LinkError> {
         let start = self.cursor.take(0, WORD)?;
-        let mut places = Vec::with_capacity(self.reached.pieces.len());
+        let mut order = Vec::with_capacity(self.reached.pieces.len());
         for &index in &self.reached.pieces {
+            let piece = frames.piece(index)?;
+            let function = piece.function.and_then(|(section, offset)| {
+                let section = self.sections.get(section).copied().flatten()?;
+                Some(section.wrapping_add(offset))
+            });
+            order.push((piece.common.is_some(), function, index));
+        }
+        order.sort_unstable();
+        let mut places = Vec::with_capacity(order.len());
+        for (_, _, index) in order {
             let size = frames.piece(index)?.range.len() as u64;
             // Without gaps: the unwinder goes from one to the next by their lengths.
-            places.push(self.cursor.take(size, 1)?);
+            places.push((index, self.cursor.take(size, 1)?));
         }
         if !places.is_empty() {
             self.cursor.take(4, 1)?;

@@ -205,7 +205,7 @@ impl<'a> Writer<'_, 'a> {
     fn unwind_entries(&mut self, frames: &Frames) -> Result<(), LinkError> {
         let input = self.input;
         let mut place_of = FxHashMap::default();
-        for (&index, &place) in self.reached.pieces.iter().zip(&self.layout.pieces) {
+        for &(index, place) in &self.layout.pieces {
             let piece = frames.piece(index)?;
             let section = input.section(piece.section)?;
             let bytes = section.bytes.get(piece.range.clone());
