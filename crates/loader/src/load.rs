@@ -81,7 +81,7 @@ pub(crate) unsafe fn load(
     }
 
     let unwind = match description.unwind() {
-        Some(range) => Some((Unwinder::find()?, range)),
+        Some(range) => Some((runtime.windows.tables.unwinder()?, range)),
         None => None,
     };
 
@@ -374,8 +374,9 @@ unsafe fn start(
         if address == 0 || address == u64::MAX {
             continue;
         }
-        // The C library passes these to initialisers; there is no command line of an image's own.
-        type Initialiser = extern "C" fn(i32, *const *const u8, *const *const u8);
+        // The C library passes these to initialisers; there is no command line of an image's own. What
+        // one throws goes on to whoever loads: no lock is held here.
+        type Initialiser = extern "C-unwind" fn(i32, *const *const u8, *const *const u8);
         // SAFETY: the caller vouches that the array holds functions; those that take no arguments
         // ignore them, as the ABI has it.
         let run = unsafe { std::mem::transmute::<usize, Initialiser>(address as usize) };
@@ -395,8 +396,9 @@ unsafe fn choose_functions(code: &Code, words: Range<usize>) {
         // SAFETY: the description was validated, so the word lies in the data, which is writable. The
         // caller vouches that it is a resolver: a function without arguments.
         unsafe {
-            let resolver =
-                std::mem::transmute::<usize, extern "C" fn() -> usize>(word.read_unaligned());
+            let resolver = std::mem::transmute::<usize, extern "C-unwind" fn() -> usize>(
+                word.read_unaligned(),
+            );
             word.write_unaligned(resolver());
         }
     }

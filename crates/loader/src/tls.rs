@@ -271,8 +271,8 @@ fn key() -> libc::pthread_key_t {
         let mut key = 0;
         // SAFETY: `key` is a place for a key, and the destructor is made for what is stored under it.
         if unsafe { libc::pthread_key_create(&raw mut key, Some(end_of_thread)) } != 0 {
-            // Blocks are not freed then; a thread that ends leaks them.
-            tracing::warn!("no key for the ends of threads: thread-locals will not be freed");
+            // Blocks are not freed then: a thread that ends leaks them. Nobody is told, as whoever
+            // listens could ask for a thread-local in here.
             return libc::pthread_key_t::MAX;
         }
         key

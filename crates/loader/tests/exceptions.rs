@@ -200,6 +200,34 @@ fn panics_pass_through_loaded_code_and_run_its_destructors() -> Outcome {
 }
 
 #[test]
+fn what_an_initialiser_throws_goes_on_to_whoever_loads() -> Outcome {
+    extern "C-unwind" fn panics() -> i64 {
+        std::panic::resume_unwind(Box::new("early"));
+    }
+    let object = cpp(
+        r#"
+        extern "C" long panics();
+        static long first = panics();
+        extern "C" long test() { return first; }
+        "#,
+        &["-O1"],
+    )?;
+    let calm = cpp("extern \"C\" long test() { return 42; }", &["-O1"])?;
+    let loader = NativeLoader::new();
+    let host = Host([("panics", panics as *const () as u64)].into());
+    for _ in 0..3 {
+        let loading =
+            std::panic::AssertUnwindSafe(|| load_with(&loader, &object, &["test"], &host));
+        let payload = std::panic::catch_unwind(loading).err();
+        let payload = payload.ok_or("it should have panicked")?;
+        assert_eq!(payload.downcast_ref::<&str>(), Some(&"early"));
+        let code = load_with(&loader, &calm, &["test"], &host)?;
+        assert_eq!(function(&code, "test")?(), 42);
+    }
+    Ok(())
+}
+
+#[test]
 fn exceptions_out_of_loaded_code_unwind_the_host() -> Outcome {
     struct Guard<'a>(&'a std::cell::Cell<u32>);
     impl Drop for Guard<'_> {

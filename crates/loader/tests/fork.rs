@@ -8,11 +8,18 @@ use compiled::{Host, Outcome, c, function, load_with};
 use rekindle_cache_core::artifact::{Code, Loader, Symbols};
 use rekindle_loader::{LoadError, NativeLoader};
 
+/// Has this child killed if it hangs, for whoever waits for it.
+fn end_in_time() {
+    // SAFETY: the signal that comes in the end has no handler.
+    unsafe { libc::alarm(60) };
+}
+
 /// Runs `child` in a forked child, and says whether it returned true.
 fn in_child(child: impl FnOnce() -> bool) -> bool {
     // SAFETY: the test has no other threads that hold locks, and the child ends with `_exit`.
     match unsafe { libc::fork() } {
         0 => {
+            end_in_time();
             let right = child();
             // SAFETY: ends the child without running what belongs to the parent.
             unsafe { libc::_exit(i32::from(!right)) }
@@ -32,7 +39,10 @@ impl Symbols for Forking {
     fn address(&self, _hash: u64, _name: &str) -> Option<u64> {
         // SAFETY: as in `in_child`; the child ends in the test below.
         match unsafe { libc::fork() } {
-            0 => self.0.set(None),
+            0 => {
+                end_in_time();
+                self.0.set(None);
+            }
             pid => {
                 let mut status = -1;
                 // SAFETY: `status` is a place for the child's status.
@@ -43,6 +53,19 @@ impl Symbols for Forking {
             }
         }
         Some(42)
+    }
+}
+
+struct Panicking(Forking);
+
+impl Symbols for Panicking {
+    fn address(&self, hash: u64, name: &str) -> Option<u64> {
+        let address = self.0.address(hash, name);
+        match self.0.0.get() {
+            // Not `panic!`, whose hook writes to where the parent writes.
+            None => std::panic::resume_unwind(Box::new("the child has enough")),
+            Some(_) => address,
+        }
     }
 }
 
@@ -97,5 +120,19 @@ fn a_child_has_fresh_windows() -> Outcome {
     let loaded = loaded?;
     assert_eq!(function(&loaded, "test")?(), 42);
     assert!(loaded.symbol("test").is_some());
+
+    // The child panics instead, so that what the load had taken is given back in passing.
+    let panicking = Panicking(Forking(std::cell::Cell::new(None)));
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        load_with(&loader, &asking, &["test"], &panicking).is_ok()
+    }));
+    let Some(child_was_right) = panicking.0.0.get() else {
+        let right = result.is_err() && load().is_ok();
+        // SAFETY: as in `in_child`.
+        unsafe { libc::_exit(i32::from(!right)) }
+    };
+    assert!(child_was_right && result.is_ok_and(|loaded| loaded));
+    let last = load()?;
+    assert_eq!(function(&last, "test")?(), 41);
     Ok(())
 }

@@ -23,7 +23,7 @@ pub(super) struct Layout {
     /// Where each set of bounded sections begins and ends.
     bounds: Vec<Option<(u64, u64)>>,
     /// Unwind entries and their places, in the order of places.
-    pub(super) pieces: Vec<(usize, u64)>,
+    pub(super) pieces: PlacedPieces,
     commons: Vec<u64>,
     stubs: u64,
     indirect_stubs: u64,
@@ -243,6 +243,9 @@ pub(super) fn lay_out(
     })
 }
 
+/// Unwind entries and their places.
+type PlacedPieces = Vec<(usize, u64)>;
+
 /// What every thread has of an image.
 struct ThreadLayout {
     template: Range<u64>,
@@ -404,10 +407,7 @@ impl Plan<'_, '_> {
 
     /// Common entries first, then those of functions in the order of the functions: unwinders sort
     /// them by these, and have nothing to do then.
-    fn place_pieces(
-        &mut self,
-        frames: &Frames,
-    ) -> Result<(Vec<(usize, u64)>, Range<u64>), LinkError> {
+    fn place_pieces(&mut self, frames: &Frames) -> Result<(PlacedPieces, Range<u64>), LinkError> {
         let start = self.cursor.take(0, WORD)?;
         let mut order = Vec::with_capacity(self.reached.pieces.len());
         for &index in &self.reached.pieces {

@@ -69,7 +69,15 @@ impl Ahead {
     pub(super) fn ask(&self, job: Job) -> bool {
         let mut thread = lock(&self.thread);
         if matches!(*thread, Thread::NotYet) {
-            *thread = start(&self.shared);
+            match start(&self.shared) {
+                Ok(handle) => *thread = Thread::Running(handle),
+                Err(error) => {
+                    *thread = Thread::Refused;
+                    drop(thread);
+                    tracing::warn!(%error, "no thread to make code windows ready, going on without");
+                    return false;
+                }
+            }
         }
         if matches!(*thread, Thread::Refused) {
             return false;
@@ -104,18 +112,12 @@ impl Drop for Ahead {
     }
 }
 
-fn start(shared: &Arc<Shared>) -> Thread {
+fn start(shared: &Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
     let shared = Arc::clone(shared);
     let builder = std::thread::Builder::new()
         .name("rekindle-ahead".into())
         .stack_size(128 << 10);
-    match without_signals(|| builder.spawn(move || shared.run())) {
-        Ok(handle) => Thread::Running(handle),
-        Err(error) => {
-            tracing::warn!(%error, "no thread to make code windows ready, going on without");
-            Thread::Refused
-        }
-    }
+    without_signals(|| builder.spawn(move || shared.run()))
 }
 
 /// Runs `spawn` so that the new thread has every signal blocked: they are for the host's threads.
@@ -159,8 +161,10 @@ impl Shared {
         let mut from = job.from;
         while from < job.to && !lock(&self.asked).stop {
             let size = STEP.min(job.to - from);
-            for (view, advice) in &job.views {
-                populate(view + from, size, *advice);
+            let populate = |(view, advice): &(usize, Advice)| populate(view + from, size, *advice);
+            if job.views.iter().try_for_each(populate).is_err() {
+                // Whoever needs the pages will be told.
+                break;
             }
             from += size;
             self.bytes.fetch_add(size, Ordering::Relaxed);

@@ -31,7 +31,12 @@ impl Barrier {
     /// not be used again.
     pub(super) fn wait(&self) -> bool {
         self.count.fetch_add(1, Ordering::Relaxed);
-        match self.way.get_or_init(register) {
+        let is_first = self.way.get().is_none();
+        let way = *self.way.get_or_init(register);
+        if is_first && way == Way::Interrupt {
+            tracing::debug!("no membarrier with SYNC_CORE, going on with changes of protection");
+        }
+        match way {
             Way::Membarrier if membarrier(SYNC_CORE) => true,
             _ => cfg!(target_arch = "x86_64") && interrupt_all().is_ok(),
         }
@@ -47,7 +52,6 @@ fn register() -> Way {
     if membarrier(REGISTER_SYNC_CORE) {
         return Way::Membarrier;
     }
-    tracing::debug!("no membarrier with SYNC_CORE, going on with changes of protection");
     Way::Interrupt
 }
 

@@ -5,9 +5,10 @@
 //! entry on, under a handle of its own, and remember which image it is of: the process's end calls what
 //! is left in the right order, and unloading an image calls its own, the last one first.
 
+use super::fork::PerProcess;
 use std::ffi::{c_int, c_void};
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 type Finaliser = unsafe extern "C-unwind" fn(*mut c_void);
 
@@ -24,10 +25,20 @@ struct Entry {
     handle: Box<u8>,
 }
 
-static ENTRIES: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+/// A child begins with none: the C library's list goes on with its parent's, but no code that was loaded
+/// before can be unloaded there.
+static ENTRIES: OnceLock<PerProcess<Mutex<Vec<Entry>>>> = OnceLock::new();
 
 fn entries() -> MutexGuard<'static, Vec<Entry>> {
-    ENTRIES.lock().unwrap_or_else(PoisonError::into_inner)
+    let entries = ENTRIES
+        .get_or_init(|| PerProcess::new(Mutex::default))
+        .get();
+    entries.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes the list, so that no child inherits it half-made.
+pub(super) fn get_ready() {
+    drop(entries());
 }
 
 /// `__cxa_atexit` for loaded code.

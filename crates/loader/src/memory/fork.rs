@@ -85,7 +85,7 @@ impl<T> Held<T> {
 }
 
 /// Knows whether this is still the process that made it.
-enum Sentinel {
+pub(super) enum Sentinel {
     /// A page that holds 1 here, and 0 in any child.
     Page(NonNull<AtomicU32>),
     /// The kernel has no such pages.
@@ -98,7 +98,7 @@ unsafe impl Send for Sentinel {}
 unsafe impl Sync for Sentinel {}
 
 impl Sentinel {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::page().unwrap_or_else(|| Self::Pid(rustix::process::getpid()))
     }
 
@@ -127,7 +127,7 @@ impl Sentinel {
         Some(Self::Page(word))
     }
 
-    fn is_home(&self) -> bool {
+    pub(super) fn is_home(&self) -> bool {
         match self {
             // SAFETY: the page stays mapped until `drop`.
             Self::Page(word) => unsafe { word.as_ref() }.load(Ordering::Relaxed) == 1,

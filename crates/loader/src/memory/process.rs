@@ -79,17 +79,33 @@ impl ProcessSymbols {
     }
 }
 
+/// How often a symbol is looked for that somebody else moves from library to library.
+const TRIES: usize = 16;
+
 fn look_up(name: &str) -> Option<ProcessImport> {
-    let address = provided(name).or_else(|| address_of(&CString::new(name).ok()?))?;
-    let module = module_of(address);
-    if let Some(module) = &module {
-        pin(module);
-    }
-    Some(ProcessImport {
+    let found = |address, module| ProcessImport {
         name: name.into(),
         address,
         module,
-    })
+    };
+    if let Some(address) = provided(name) {
+        return Some(found(address, module_of(address)));
+    }
+    let symbol = CString::new(name).ok()?;
+    let mut address = address_of(&symbol)?;
+    for _ in 0..TRIES {
+        let module = module_of(address);
+        if let Some(module) = &module {
+            pin(module);
+        }
+        // Another thread may have closed the library before it was pinned, and even opened another.
+        let again = address_of(&symbol)?;
+        if again == address {
+            return Some(found(address, module));
+        }
+        address = again;
+    }
+    None
 }
 
 /// Names that C code uses but the dynamic linker does not offer, as glibc links them into each module,

@@ -197,8 +197,10 @@ fn keep_writing<T>(file: &Mutex<Option<T>>, write: impl FnOnce(&mut T) -> io::Re
     let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(open) = file.as_mut() else { return };
     if let Err(error) = write(open) {
-        tracing::warn!(%error, "profilers will not see what is loaded from now on");
         *file = None;
+        // Whoever listens may load code, which is noted here.
+        drop(file);
+        tracing::warn!(%error, "profilers will not see what is loaded from now on");
     }
 }
 

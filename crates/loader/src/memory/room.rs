@@ -10,6 +10,8 @@
 
 use super::ahead::Ahead;
 use super::barrier::Barrier;
+use super::finalise;
+use super::fork::Sentinel;
 use super::free::FreeRanges;
 use super::profile::Profile;
 use super::tables::{Table, UnwindTables};
@@ -38,6 +40,8 @@ pub(crate) struct Windows {
     pub(crate) profile: Profile,
     barrier: Barrier,
     ahead: Ahead,
+    /// For a host that forks while it is asked for a symbol, and then panics in the child.
+    home: Sentinel,
 }
 
 #[derive(Default)]
@@ -110,6 +114,7 @@ impl Windows {
     /// are loaded are to be noted in `profile`.
     pub(crate) fn new(anonymous: bool, profile: Profile) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
+        finalise::get_ready();
         Self {
             state: Mutex::default(),
             anonymous,
@@ -118,6 +123,7 @@ impl Windows {
             profile,
             barrier: Barrier::default(),
             ahead: Ahead::default(),
+            home: Sentinel::new(),
         }
     }
 
@@ -130,6 +136,7 @@ impl Windows {
         {
             return Ok(span);
         }
+        let mut opened = None;
         let list = &mut state.list;
         let fits = |window: &Window| Some(window.fit(needed, shape.alignment)?.end <= window.size);
         let last = list.iter().rposition(|window| !window.dedicated);
@@ -137,12 +144,10 @@ impl Windows {
             Some(last) if list.get(last).and_then(fits) == Some(true) => last,
             _ => {
                 let dedicated = needed > WINDOW_SIZE / 4;
-                list.push(Window::new(
-                    needed,
-                    shape.alignment,
-                    dedicated,
-                    self.anonymous,
-                )?);
+                let (window, outlines) =
+                    Window::new(needed, shape.alignment, dedicated, self.anonymous)?;
+                opened = Some(outlines);
+                list.push(window);
                 list.len() - 1
             }
         };
@@ -172,6 +177,9 @@ impl Windows {
             shape,
         };
         drop(state);
+        if let Some(opened) = opened {
+            opened.tell();
+        }
         if let Some(job) = job {
             self.ahead.ask(job);
         }
@@ -368,7 +376,8 @@ impl Span<'_> {
             let sealed = unsafe {
                 region::protect(self.run as *const u8, payload, Protection::READ_EXECUTE)
             };
-            // On failure `self` is dropped, and the room given back.
+            // On failure `self` is dropped, and the room given back as it is: the next image overwrites all
+            // that it uses of it, and its data is made zero where it may not be.
             sealed.map_err(|error| memory("making code executable", from_region(error)))?;
         }
         let mut place = Place {
@@ -396,6 +405,10 @@ impl Span<'_> {
 
 impl Drop for Span<'_> {
     fn drop(&mut self) {
+        if !self.windows.home.is_home() {
+            // The room is the parent's, who goes on, and its lock may be held for ever here.
+            return;
+        }
         let mut state = self.windows.lock();
         match self.source {
             Source::End { before } => {

@@ -3,13 +3,16 @@
 use super::objects::ListUnwinder;
 use super::runs::Runs;
 use super::unwind::{TableCalls, Unwinder};
+use crate::error::LoadError;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// What is registered. Dropping it removes nothing: code outlives its loader.
 #[derive(Default)]
 pub(crate) struct UnwindTables {
     registered: Mutex<Registered>,
+    /// Not of the program as a whole: a child could inherit it half-way through being found.
+    unwinder: OnceLock<Option<Unwinder>>,
 }
 
 #[derive(Default)]
@@ -31,6 +34,12 @@ pub(crate) struct Table {
 }
 
 impl UnwindTables {
+    /// The unwinder of this process.
+    pub(crate) fn unwinder(&self) -> Result<Unwinder, LoadError> {
+        let found = self.unwinder.get_or_init(Unwinder::find);
+        found.ok_or(LoadError::NoUnwinder)
+    }
+
     /// Registers `table`, which lies where it stays, of the image whose payload is at `image`.
     ///
     /// # Safety
@@ -72,7 +81,7 @@ impl UnwindTables {
     pub(crate) unsafe fn remove(&self, tables: &mut [Table]) {
         tables.sort_unstable_by_key(|table| (table.window, table.address));
         let mut registered = self.lock();
-        let Ok(unwinder) = Unwinder::find() else {
+        let Ok(unwinder) = self.unwinder() else {
             return;
         };
         let mut addresses = Vec::new();

@@ -16,9 +16,7 @@
 //! they are, and no pointer in them has to be rewritten.
 
 use super::process::{address_of, module_of};
-use crate::error::LoadError;
 use std::ffi::c_void;
-use std::sync::OnceLock;
 
 type Take = unsafe extern "C" fn(*const c_void);
 type TakeObject = unsafe extern "C" fn(*const c_void, *mut c_void);
@@ -53,10 +51,9 @@ pub(crate) struct TableCalls {
 }
 
 impl Unwinder {
-    /// The unwinder of this process.
-    pub(crate) fn find() -> Result<Self, LoadError> {
-        static UNWINDER: OnceLock<Option<Unwinder>> = OnceLock::new();
-        UNWINDER.get_or_init(look_up).ok_or(LoadError::NoUnwinder)
+    /// Looks for the unwinder of this process, which is worth remembering.
+    pub(super) fn find() -> Option<Self> {
+        look_up()
     }
 }
 

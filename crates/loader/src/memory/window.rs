@@ -17,7 +17,10 @@
 //! there, which are writable until they become executable.
 //!
 //! Run view and data are never unmapped: frames, copied pointers and exceptions in flight outlive any
-//! handle. The write view goes away with the loader. Pages are made present by a thread that works
+//! handle. Code runs without a serialising instruction after it was written: no core has fetched
+//! anything from these addresses before, neither instructions nor, as the run view was never handed
+//! out, a guess at them. Addresses that had code before are another matter (see
+//! [`barrier`](super::barrier)). The write view goes away with the loader. Pages are made present by a thread that works
 //! ahead (see [`ahead`](super::ahead)).
 
 use super::ahead::{Job, Present};
@@ -26,6 +29,7 @@ use crate::image::DATA_DISTANCE;
 use memmap2::{MmapOptions, MmapRaw};
 use region::Protection;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 use rustix::process::{Resource, getrlimit};
 use std::io;
@@ -71,6 +75,28 @@ pub(super) struct Window {
     pub(super) dedicated: bool,
 }
 
+/// A new window's outlines, to be told once no lock is held: whoever listens may load code.
+#[derive(Debug)]
+pub(super) struct Opened {
+    size: usize,
+    anonymous: bool,
+    /// Why it has no memfd, if it was to have one.
+    refused: Option<io::Error>,
+}
+
+impl Opened {
+    /// Tells whoever listens to events.
+    pub(super) fn tell(&self) {
+        let Self {
+            size, anonymous, ..
+        } = self;
+        if let Some(error) = &self.refused {
+            tracing::warn!(%error, "no memfd for code, going on with anonymous memory");
+        }
+        tracing::debug!(size, anonymous, "window");
+    }
+}
+
 impl Window {
     /// A window for an image of `needed` bytes and more; with less memory, a smaller one.
     pub(super) fn new(
@@ -78,7 +104,7 @@ impl Window {
         alignment: usize,
         dedicated: bool,
         anonymous: bool,
-    ) -> Result<Self, LoadError> {
+    ) -> Result<(Self, Opened), LoadError> {
         // The mapping is aligned to pages only.
         let page = region::page::size();
         let least = (needed + alignment)
@@ -89,26 +115,27 @@ impl Window {
         } else {
             least.max(WINDOW_SIZE)
         };
+        let mut refused = None;
         loop {
             let made = match anonymous {
                 true => Self::anonymous(size),
                 false => Self::memfd(size).or_else(|error| {
-                    tracing::warn!(%error, "no memfd for code, going on with anonymous memory");
+                    refused = Some(error);
                     Self::anonymous(size)
                 }),
             };
             match made {
                 Ok(window) => {
-                    tracing::debug!(
+                    let opened = Opened {
                         size,
-                        dedicated,
-                        anonymous = window.write.is_none(),
-                        "window"
-                    );
-                    return Ok(Self {
+                        anonymous: window.write.is_none(),
+                        refused,
+                    };
+                    let window = Self {
                         dedicated,
                         ..window
-                    });
+                    };
+                    return Ok((window, opened));
                 }
                 Err(error) if size == least => {
                     return Err(memory("mapping a window for code", error));
@@ -212,7 +239,7 @@ impl Window {
             let opened = unsafe { region::protect(start, range.len(), Protection::READ_WRITE) };
             opened.map_err(|error| memory("making room for code", from_region(error)))?;
         } else {
-            job = self.look_ahead(range);
+            job = self.look_ahead(range)?;
         }
         if data == 0 {
             return Ok(job);
@@ -247,32 +274,36 @@ impl Window {
     }
 
     /// Sees to it that `range` is present, and that enough behind it will be.
-    fn look_ahead(&self, range: &Range<usize>) -> Option<Job> {
+    ///
+    /// Memory that cannot be had is an error here. It would be a deadly signal when it is written.
+    fn look_ahead(&self, range: &Range<usize>) -> Result<Option<Job>, LoadError> {
         let present = self.present.up_to.load(Ordering::Relaxed);
         let ahead = self.used.clamp(LEAST_AHEAD, MOST_AHEAD);
         let wanted = (range.end + ahead / 2).min(self.size);
         if present >= wanted {
-            return None;
+            return Ok(None);
         }
         let page = region::page::size();
         let from = (range.start / page * page).max(present);
         if range.end > present {
-            let size = PREFAULT_SIZE.min(self.size - from);
+            let end = range.end.next_multiple_of(page).max(from + PREFAULT_SIZE);
+            let size = end.min(self.size) - from;
             for (view, advice) in self.views() {
-                populate(view + from, size, advice);
+                populate(view + from, size, advice)
+                    .map_err(|error| memory("making code windows present", error))?;
             }
             self.present.up_to.fetch_max(from + size, Ordering::Relaxed);
         }
         if self.present.asked.swap(true, Ordering::Relaxed) {
-            return None;
+            return Ok(None);
         }
         let end = range.end.saturating_add(ahead).next_multiple_of(page);
-        Some(Job {
+        Ok(Some(Job {
             views: self.views().to_vec(),
             from,
             to: end.min(self.size),
             present: Some(Arc::clone(&self.present)),
-        })
+        }))
     }
 
     fn views(&self) -> [(usize, Advice); 2] {
@@ -283,15 +314,22 @@ impl Window {
     }
 }
 
-/// Makes pages present. Only a saving: before Linux 5.14, or without memory, they come with their
-/// first use. The range lies in a view of a window.
-pub(super) fn populate(start: usize, size: usize, advice: Advice) {
+/// Makes pages present. Before Linux 5.14 they come with their first use. The range lies in a view of a
+/// window.
+///
+/// # Errors
+/// There is no memory for them.
+pub(super) fn populate(start: usize, size: usize, advice: Advice) -> io::Result<()> {
     debug_assert!(matches!(
         advice,
         Advice::LinuxPopulateRead | Advice::LinuxPopulateWrite
     ));
     // SAFETY: these two change and drop no page, and fail where nothing is mapped.
-    let _ = unsafe { madvise(start as *mut _, size, advice) };
+    match unsafe { madvise(start as *mut _, size, advice) } {
+        // Interrupted, or unknown to this kernel.
+        Err(Errno::INVAL | Errno::INTR | Errno::AGAIN) | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Reserves `size` bytes and, [`DISTANCE`] above, `size` bytes for data: addresses without memory.
