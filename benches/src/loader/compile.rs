@@ -10,7 +10,11 @@ use std::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// `dlopen` knows a file again, and a C++ library may refuse to go: each load needs a file of its own.
-const COPIES: usize = 40;
+/// For units that come in hundreds it has to do with one, which goes where the compiler is clang.
+const COPIES: usize = 30;
+
+/// So many units have one library each.
+const MANY: usize = 100;
 
 /// Libraries that are linked again to see how long it takes.
 const LINKED_AGAIN: usize = 10;
@@ -36,15 +40,15 @@ pub(super) const SHAPES: &[Shape] = &[
         work: "large-o2",
         units: 1,
         level: "-O2",
-        source: |_| sources::large(1, true),
-        rounds: COPIES,
+        source: |number| sources::large(number, 1, true),
+        rounds: 60,
     },
     Shape {
         work: "large-o0",
         units: 1,
         level: "-O0",
-        source: |_| sources::large(9, false),
-        rounds: COPIES,
+        source: |number| sources::large(number, 9, false),
+        rounds: 40,
     },
     chain("comdat-chain", |_| sources::comdat_chain(2000)),
     chain("comdat-chain-500", |_| sources::comdat_chain(500)),
@@ -58,7 +62,7 @@ const fn chain(work: &'static str, source: fn(usize) -> String) -> Shape {
         units: 1,
         level: "-O1",
         source,
-        rounds: COPIES,
+        rounds: 30,
     }
 }
 
@@ -93,6 +97,13 @@ impl Tools {
             .arg(source)
             .arg("-o")
             .arg(object))
+    }
+
+    /// Compiles `source` with `flags` to assembler code.
+    fn assembly(&self, source: &Path, flags: &[&str], assembly: &Path) -> Result<()> {
+        let mut command = Command::new(self.compiler);
+        let command = command.args(flags).arg("-S").arg(source);
+        run(command.arg("-o").arg(assembly))
     }
 
     /// Links `object` to a shared library. What it needs is in the process already.
@@ -135,7 +146,7 @@ pub(super) fn work(shape: &Shape, tools: &Tools, folder: &Path) -> Result<Work> 
     // The recipe and every source: anything else makes everything again.
     let Tools { compiler, linker } = tools;
     let recipe = format!(
-        "4 {compiler} {linker} {flags:?} {COPIES} {}",
+        "5 {compiler} {linker} {flags:?} {COPIES} {}",
         sources.concat()
     );
     let stamp = format!("{:016x}", xxh3_64(recipe.as_bytes()));
@@ -158,18 +169,19 @@ fn make(tools: &Tools, folder: &Path, sources: &[String], flags: &[&str]) -> Res
         std::fs::remove_dir_all(folder)?;
     }
     std::fs::create_dir_all(folder)?;
-    // For loaders that do not know the relocations which invite a linker to relax them.
-    let plain_flags = [flags, &["-Wa,-mrelax-relocations=no"]].concat();
     for (number, source) in sources.iter().enumerate() {
         let path = folder.join(format!("{number}.cc"));
         std::fs::write(&path, source)?;
+        let assembly = folder.join(format!("{number}.s"));
+        tools.assembly(&path, flags, &assembly)?;
         let object = folder.join(format!("{number}.o"));
-        tools.compile(&path, flags, &object)?;
+        tools.compile(&assembly, &[], &object)?;
+        // For loaders that do not know the relocations which invite a linker to relax them.
         let plain = folder.join(format!("{number}.plain.o"));
-        tools.compile(&path, &plain_flags, &plain)?;
+        tools.compile(&assembly, &["-Wa,-mrelax-relocations=no"], &plain)?;
         let library = library(folder, number, 0);
         tools.link(&object, &library)?;
-        if sources.len() == 1 {
+        if sources.len() < MANY {
             for copy in 1..COPIES {
                 std::fs::copy(&library, self::library(folder, number, copy))?;
             }
@@ -182,7 +194,7 @@ fn unit(folder: &Path, number: usize, units: usize) -> Result<Unit> {
     let read = |path: &Path| {
         std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
     };
-    let copies = if units == 1 { COPIES } else { 1 };
+    let copies = if units < MANY { COPIES } else { 1 };
     let entry = format!("factory_{number}");
     let object_file = folder.join(format!("{number}.o"));
     Ok(Unit {

@@ -8,6 +8,8 @@ use super::work::{Subject, Work, call};
 use anyhow::{Context, Result, anyhow};
 use elf_loader::image::{LoadedObject, ModuleHandle, SyntheticModule, SyntheticSymbol};
 use elf_loader::input::ElfBinary;
+use elf_loader::object::{SectionGroups, SectionLifetime};
+use elf_loader::os::ProtFlags;
 use elf_loader::{AddressSpaceId, Domain, Loader, Relocator};
 use object::{Object as _, ObjectSymbol as _};
 use std::collections::BTreeSet;
@@ -16,8 +18,24 @@ use std::ffi::CString;
 /// The loader, its host's symbols, and what it has loaded.
 pub(super) struct ElfLoader {
     loader: Loader,
+    groups: SectionGroups,
     host: ModuleHandle,
     loaded: Vec<LoadedObject>,
+}
+
+/// The groups of sections that the crate itself would use. Version 0.18 defines them in the arguments
+/// of debug assertions, so that there are none in release, and every object is refused.
+fn groups() -> SectionGroups {
+    let mut groups = SectionGroups::default();
+    let read = ProtFlags::PROT_READ;
+    let (write, execute) = (ProtFlags::PROT_WRITE, ProtFlags::PROT_EXEC);
+    let kept = [read, read | write, read | execute, read | write | execute];
+    for (order, protection) in kept.into_iter().enumerate() {
+        groups.define(protection, protection, order, SectionLifetime::Core);
+    }
+    let staging = read | write;
+    groups.define(staging, staging, usize::MAX, SectionLifetime::Init);
+    groups
 }
 
 impl ElfLoader {
@@ -36,6 +54,7 @@ impl ElfLoader {
         let domain = Domain::native(AddressSpaceId::PROCESS);
         Ok(Self {
             loader: Loader::new(),
+            groups: groups(),
             host: SyntheticModule::new(&domain, "host", symbols).into(),
             loaded: Vec::new(),
         })
@@ -53,7 +72,9 @@ impl Subject for ElfLoader {
         let explain = |error: elf_loader::Error| anyhow!("{error}");
         let domain = Domain::native(AddressSpaceId::PROCESS);
         let binary = ElfBinary::new("unit.o", &unit.plain_object);
-        let raw = self.loader.run(domain).load_object(binary);
+        let run = self.loader.run(domain);
+        let mut run = run.with_object_section_groups(self.groups.clone());
+        let raw = run.load_object(binary);
         let relocator = Relocator::new();
         let run = relocator.run(raw.map_err(explain)?);
         let run = run.with_modules([self.host.clone()]).map_err(explain)?;

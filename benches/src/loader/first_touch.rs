@@ -42,9 +42,7 @@ pub(super) fn measure(work: &Work) -> Result<Vec<Row>> {
         samples.push(began.elapsed().as_nanos() as u64 / GROUP as u64);
     }
     let helped = loader.memory_statistics().made_ready_ahead - ahead;
-    if helped > bytes / 10 {
-        eprintln!("the helper thread made {helped} of {bytes} bytes present: no first touch");
-    }
+    eprintln!("the helper thread made {helped} of {bytes} bytes present");
     let name = format!("{}, first touch", work.name);
     let mut row = Row::new(name, "rekindle-image", samples);
     if let Some(row) = &mut row {

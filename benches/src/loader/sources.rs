@@ -7,7 +7,7 @@
 
 use std::fmt::Write;
 
-/// A class with a virtual call, constants, and a factory: about 5 KB of object.
+/// A class with a virtual call, constants, and a factory: 5 KB of object, 30 relocations.
 pub(super) fn small(number: usize) -> String {
     format!(
         r#"
@@ -29,12 +29,27 @@ struct function : object {{
   const char *name() const override;
 }};
 static const long table[] = {{3, 1, 4, 1, 5, 9, 2, 6}};
-static const char *const names[] = {{"alpha-{number}", "beta-{number}", "gamma-{number}"}};
 function::~function() {{ constant = 0; }}
+static long mix(unsigned long x) {{
+  unsigned long a = x ^ 0x9e3779b97f4a7c15u, b = x + {number};
+  for (unsigned round = 0; round < (x & 15); ++round) {{
+    a = (a << 13 | a >> 51) * 0xbf58476d1ce4e5b9u + b;
+    b = (b << 29 | b >> 35) ^ a ^ (round * 0x94d049bb133111ebu);
+    if (a % 7 == 3) b -= a >> 9;
+    if (b % 11 == 5) a += b << 3;
+    switch ((a ^ b) & 3) {{
+      case 0: a ^= b * 3; break;
+      case 1: b += a / 5; break;
+      case 2: a -= b % 13; break;
+      default: b ^= a << 1;
+    }}
+  }}
+  return static_cast<long>(a % 1000 + b % 1000);
+}}
 long function::call(long x) const {{
   if (x > 1000) {{
     char text[32];
-    return snprintf(text, sizeof text, "%s %ld", names[x % 3], x);
+    return snprintf(text, sizeof text, "value %ld", x) + mix(x);
   }}
   return constant * table[x & 7];
 }}
@@ -50,8 +65,8 @@ extern "C" long factory_{number}(long x) {{
     )
 }
 
-/// One unit of templates from the standard library, `copies` times instantiated.
-pub(super) fn large(copies: usize, wide: bool) -> String {
+/// A unit of templates from the standard library, `copies` times instantiated.
+pub(super) fn large(number: usize, copies: usize, wide: bool) -> String {
     let mut text = String::from(
         r#"
 #include <algorithm>
@@ -86,16 +101,20 @@ template <class Letter> long matches(const std::basic_string<Letter> &text, cons
   std::regex_iterator<typename string::const_iterator> first(text.begin(), text.end(), expression);
   return std::distance(first, {});
 }
-extern "C" long factory_0(long x) {
-  if (x == 0) return 42;
-  std::string text = "the quick brown fox jumps over the lazy dog";
-  long sum = matches<char>(text, "[a-z]+o[a-z]*");
 "#,
+    );
+    let _ = writeln!(
+        text,
+        r#"extern "C" long factory_{number}(long x) {{
+  if (x == 0) return {number} + 42;
+  std::string text = "the quick brown fox jumps over the lazy dog";
+  long sum = matches<char>(text, "[a-z]+o[a-z]*");"#
     );
     if wide {
         text.push_str("  sum += matches<wchar_t>(L\"a wide text\", L\"[a-z]+\");\n");
     }
     for copy in 1..=copies {
+        let copy = 100 * number + copy;
         let _ = writeln!(text, "  sum += words<{copy}>(text);");
     }
     text.push_str("  return sum;\n}\n");
