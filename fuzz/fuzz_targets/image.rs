@@ -15,6 +15,9 @@ fuzz_target!(|bytes: &[u8]| {
                 let _ = import.hash_is_right();
             }
             assert!(description.exports().all(|name| name.len() <= bytes.len()));
+            assert!(description.side_tables().all(|name| name.len() <= bytes.len()));
+            assert!(description.shared_variables().all(|name| name.len() <= bytes.len()));
+            assert!(description.constant_slot_count() * 8 <= description.data_size());
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }

@@ -1,14 +1,21 @@
-//! Links any bytes. What comes out has to be an image, and to be in proportion; nothing of it runs.
+//! Links any bytes: one object, or two where a second begins among them. What comes out has to be an
+//! image, and to be in proportion; nothing of it runs.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rekindle_cache_core::artifact::Loader;
 use rekindle_loader::{LoadError, NativeLoader, check};
 
-fuzz_target!(|object: &[u8]| {
-    match NativeLoader::new().prepare(object, &["test"]) {
+const START: &[u8] = b"\x7fELF";
+
+fuzz_target!(|bytes: &[u8]| {
+    let rest = bytes.get(1..).unwrap_or_default();
+    let second = rest.windows(START.len()).position(|part| part == START);
+    let (first, second) = bytes.split_at(second.map_or(bytes.len(), |at| at + 1));
+    let objects = [first, second];
+    let count = if second.is_empty() { 1 } else { 2 };
+    match NativeLoader::new().prepare_objects(&objects[..count], &["test"]) {
         Ok(image) => {
-            assert!(image.bytes.len() <= object.len() * 10 + (64 << 10));
+            assert!(image.bytes.len() <= bytes.len() * 10 + (64 << 10));
             check(&image.bytes).expect("the linker makes valid images");
         }
         Err(LoadError::Link(error)) => assert!(!error.to_string().is_empty()),

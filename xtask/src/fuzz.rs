@@ -31,6 +31,14 @@ const SEEDS: &[(&str, &[&[&str]])] = &[
         &[&["-O1"], &["-O1", "-mtls-dialect=gnu2"]],
     ),
     ("instructions.s", &[&[]]),
+    ("host.s", &[&[]]),
+];
+
+/// Two seeds, each with the number of its way, that make one: for linking several objects.
+const PAIRS: &[[&str; 2]] = &[
+    ["seed-exceptions.cpp-0.o", "seed-exceptions.cpp-1.o"],
+    ["seed-data.c-0.o", "seed-host.s-0.o"],
+    ["seed-thread_local.c-0.o", "seed-instructions.s-0.o"],
 ];
 
 /// Fuzzes for `time` in total, which the targets share.
@@ -84,6 +92,11 @@ fn make_seeds(shell: &Shell) -> Result<()> {
                 eprintln!("   {source} {flags:?} is not linked: no seed for images");
             }
         }
+    }
+    for [first, second] in PAIRS {
+        let mut both = shell.read_binary_file(objects.join(first))?;
+        both.extend(shell.read_binary_file(objects.join(second))?);
+        shell.write_file(objects.join(format!("{first}-{second}")), both)?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ mod whole;
 
 use compiled::compile;
 use random::Random;
-use rekindle_cache_core::artifact::Loader;
+use rekindle_cache_core::artifact::Loader as _;
 use rekindle_loader::{LoadError, NativeLoader, check};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -81,19 +81,17 @@ fn processor_time() -> Duration {
 }
 
 /// The most that one input may take. Memory has a floor: an empty object needs tables, too.
-fn assert_in_proportion(took: &Took, input: &[u8], what: &str) {
-    let allowed = input.len() * 10 + (64 << 10);
+fn assert_in_proportion(took: &Took, size: usize, what: &str) {
+    let allowed = size * 10 + (64 << 10);
     assert!(
         took.memory <= allowed,
-        "{what}: {} bytes of memory for {}",
-        took.memory,
-        input.len()
+        "{what}: {} bytes of memory for {size}",
+        took.memory
     );
     assert!(
         took.time <= Duration::from_millis(100),
-        "{what}: {:?} for {} bytes",
-        took.time,
-        input.len()
+        "{what}: {:?} for {size} bytes",
+        took.time
     );
 }
 
@@ -277,9 +275,21 @@ fn parts_of(object: &[u8]) -> Vec<(usize, usize)> {
     parts
 }
 
+/// An object that goes with any other: groups of the same names, weak and common symbols.
+fn companion() -> Answer<Vec<u8>> {
+    let source = "#include <map>
+        #include <string>
+        std::map<std::string, int> table;
+        __attribute__((weak)) int absent = 5, common[40];
+        template <typename T> struct holder { static inline T value = T(); };
+        int more() { return table[\"more\"] + holder<int>::value; }";
+    compile("g++", "cpp", source, &["-fPIC", "-O1"]).map_err(|error| error.to_string().into())
+}
+
 #[test]
 fn changed_objects() -> Answer<()> {
     let objects = objects()?;
+    let companion = companion()?;
     let parts: Vec<_> = objects.iter().map(|object| parts_of(object)).collect();
     let loader = NativeLoader::new();
     let mut random = Random::new(1);
@@ -288,8 +298,13 @@ fn changed_objects() -> Answer<()> {
         let which = (round % objects.len() as u64) as usize;
         let mut object = objects[which].clone();
         change(&mut random, &mut object, &parts[which]);
-        let (outcome, took) = measure(|| loader.prepare(&object, &["test"]));
-        assert_in_proportion(&took, &object, &format!("object {which}, round {round}"));
+        let mut given = vec![object.as_slice()];
+        if random.one_in(4) {
+            given.insert(random.within(0, 1) as usize, &companion);
+        }
+        let size = given.iter().map(|object| object.len()).sum();
+        let (outcome, took) = measure(|| loader.prepare_objects(&given, &["test"]));
+        assert_in_proportion(&took, size, &format!("object {which}, round {round}"));
         match outcome {
             Ok(image) => {
                 linked += 1;
@@ -343,7 +358,7 @@ fn changed_images() -> Answer<()> {
                     + description.exports().map(str::len).sum::<usize>()
             })
         });
-        assert_in_proportion(&took, &image, &format!("image {which}, round {round}"));
+        assert_in_proportion(&took, image.len(), &format!("image {which}, round {round}"));
         assert_eq!(took.memory, 0, "an image is read where it lies");
         match is_valid {
             Ok(_) => valid += 1,
