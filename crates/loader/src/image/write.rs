@@ -72,8 +72,10 @@ pub(crate) fn write(parts: Parts<'_>) -> Option<Vec<u8>> {
     };
 
     let extension = extension(&parts)?;
+    let size = size_behind_payload(&parts);
     let mut bytes = parts.payload;
     let payload_size = count(bytes.len())?;
+    bytes.reserve_exact(size);
     bytes.extend_from_slice(&parts.data);
     for import in &parts.imports {
         let (name_offset, name_size) = name(import.name)?;
@@ -152,9 +154,27 @@ pub(crate) fn write(parts: Parts<'_>) -> Option<Vec<u8>> {
         reserved: U16::new(0),
         magic: MAGIC,
     };
-    bytes.reserve_exact(FOOTER_SIZE);
     bytes.extend_from_slice(footer.as_bytes());
     Some(bytes)
+}
+
+/// Bytes behind the payload: exactly, as growing would take twice as much memory for a moment.
+fn size_behind_payload(parts: &Parts<'_>) -> usize {
+    let fixups = parts.symbol_fixups.len() + parts.narrow_fixups.len();
+    let names = parts.imports.iter().map(|import| import.name.len());
+    let names = names
+        .chain(parts.exports.iter().map(|(name, _)| name.len()))
+        .chain(parts.side_tables.iter().map(|(name, _)| name.len()));
+    parts.data.len()
+        + parts.imports.len() * size_of::<Import>()
+        + fixups * size_of::<SymbolFixup>()
+        + parts.base_fixups.len() * size_of::<U32>()
+        + parts.shared.len() * size_of::<Shared>()
+        + parts.side_tables.len() * size_of::<SideTable>()
+        + parts.exports.len() * size_of::<Export>()
+        + names.sum::<usize>()
+        + size_of::<Extension>()
+        + FOOTER_SIZE
 }
 
 /// The figures that only some images need. A part that is empty is at 0.

@@ -133,8 +133,9 @@ pub(super) fn lay_out(
     frames: &Frames,
     reached: &Reached<'_>,
 ) -> Result<Layout, LinkError> {
-    // Ten times the object leaves room for stubs, slots and padding; small objects may need more.
-    let limit = input.size.saturating_mul(10).saturating_add(64 << 10);
+    // Four times the object leaves room for stubs, slots and padding; small objects may need more. The
+    // work takes some twice as much memory.
+    let limit = input.size.saturating_mul(4).saturating_add(64 << 10);
     let mut plan = Plan {
         input,
         reached,
