@@ -53,7 +53,7 @@
 //! | `link` | object to image | none, and no I/O |
 //! | `image` | the image's bytes: written, validated, read in place | none |
 //! | `memory` | windows of executable memory, the unwinder, `dlsym` | yes, behind small interfaces |
-//! | `load` | image to code | to run initialisers |
+//! | `load`, `resolve` | image to code | to run initialisers |
 //! | `tls` | thread-locals of images, and of the host's modules | to read and hand out blocks |
 //! | `shared`, `modules`, `provided` | what is one per process; what its modules have | to read their tables |
 //!
@@ -80,6 +80,7 @@ mod load;
 mod memory;
 mod modules;
 mod provided;
+mod resolve;
 mod shared;
 mod tls;
 mod unload;

@@ -11,9 +11,9 @@
 use crate::error::LoadError;
 use crate::image::format::Shared;
 use crate::image::read::{Description, ImportedName};
-use crate::load::Host;
 use crate::memory::process::{ProcessImport, ProcessSymbols};
 use crate::modules::{Modules, Query, size_of_symbol};
+use crate::resolve::Host;
 use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -4,29 +4,14 @@
 //! inside its part, so that applying it cannot leave the image. It is *not* evidence that the code
 //! is what the compiler wrote: that is what the checksum is for, and who wrote the record.
 
-use super::format::{DATA_DISTANCE, HAS_EXTENSION, MACHINE_X86_64, MAGIC, MAX_ALIGNMENT, VERSION};
-use super::format::{Export, Extension, FOOTER_SIZE, Footer, IMPORT_WEAK, Import, ImportKind};
+use super::format::{Export, Extension, Footer, HAS_EXTENSION, IMPORT_WEAK, Import, ImportKind};
 use super::format::{Shared, SideTable, SymbolFixup};
+use super::outline::{Shape, invalid, shape, shape_of, split_figures};
 use crate::error::ImageError;
 use rekindle_cache_core::symbol_hash;
 use std::ops::Range;
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
-
-/// How much memory an image asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Shape {
-    pub(crate) payload_size: usize,
-    pub(crate) data_memory_size: usize,
-    pub(crate) alignment: usize,
-}
-
-/// The memory that `bytes` say they need. What is wanted before the bytes are copied and checked;
-/// the copy's own shape has to be compared with it.
-pub(crate) fn shape(bytes: &[u8]) -> Result<Shape, ImageError> {
-    let (_, extension, footer) = split_figures(bytes)?;
-    shape_of(footer, extension, bytes.len())
-}
 
 /// What an image says of itself: names, sizes, fixups.
 #[derive(Debug, Clone, Copy)]
@@ -383,86 +368,6 @@ impl ImportedName<'_> {
     }
 }
 
-/// What lies in front of the figures, and the figures.
-fn split_figures(bytes: &[u8]) -> Result<(&[u8], &Extension, &Footer), ImageError> {
-    let truncated = |needed: usize| ImageError::Truncated {
-        found: bytes.len() as u64,
-        needed: needed as u64,
-    };
-    let (body, footer) = Footer::ref_from_suffix(bytes).map_err(|_| truncated(FOOTER_SIZE))?;
-    if footer.magic != MAGIC {
-        return Err(ImageError::Magic);
-    }
-    if footer.version.get() != VERSION {
-        return Err(ImageError::Version {
-            found: footer.version.get(),
-            expected: VERSION,
-        });
-    }
-    if footer.machine.get() != MACHINE_X86_64 {
-        return Err(ImageError::Machine {
-            found: footer.machine.get(),
-            expected: MACHINE_X86_64,
-        });
-    }
-    match footer.flags {
-        0 => Ok((body, &Extension::NONE, footer)),
-        HAS_EXTENSION => {
-            let (body, extension) = Extension::ref_from_suffix(body)
-                .map_err(|_| truncated(FOOTER_SIZE + size_of::<Extension>()))?;
-            Ok((body, extension, footer))
-        }
-        _ => Err(invalid("flags", 0)),
-    }
-}
-
-fn shape_of(footer: &Footer, extension: &Extension, size: usize) -> Result<Shape, ImageError> {
-    let needed = size_of_parts(footer, extension);
-    if needed != size as u64 {
-        return Err(ImageError::Truncated {
-            found: size as u64,
-            needed,
-        });
-    }
-    let bounded = |size: U32, part| {
-        if u64::from(size.get()) > DATA_DISTANCE {
-            return Err(invalid(part, 0));
-        }
-        Ok(size.get() as usize)
-    };
-    if u32::from(footer.alignment_power) > MAX_ALIGNMENT.ilog2() {
-        return Err(invalid("alignment", 0));
-    }
-    if footer.reserved.get() != 0 {
-        return Err(invalid("reserved field", 0));
-    }
-    Ok(Shape {
-        payload_size: bounded(footer.payload_size, "payload")?,
-        data_memory_size: bounded(footer.data_memory_size, "data")?,
-        alignment: 1 << footer.alignment_power,
-    })
-}
-
-/// Bytes of an image with these figures.
-fn size_of_parts(footer: &Footer, extension: &Extension) -> u64 {
-    let table = |count: U32, entry: usize| u64::from(count.get()) * entry as u64;
-    let mut size = u64::from(footer.payload_size.get())
-        + u64::from(footer.data_file_size.get())
-        + table(footer.import_count, size_of::<Import>())
-        + table(footer.symbol_fixup_count, size_of::<SymbolFixup>())
-        + table(footer.base_fixup_count, size_of::<U32>())
-        + table(footer.export_count, size_of::<Export>())
-        + u64::from(footer.string_size.get())
-        + FOOTER_SIZE as u64;
-    if footer.flags & HAS_EXTENSION != 0 {
-        size += table(extension.narrow_fixup_count, size_of::<SymbolFixup>())
-            + table(extension.shared_count, size_of::<Shared>())
-            + table(extension.side_table_count, size_of::<SideTable>())
-            + size_of::<Extension>() as u64;
-    }
-    size
-}
-
 /// The bytes of `count` words from `offset` on.
 fn words(offset: U32, count: U32) -> Range<usize> {
     let start = offset.get() as usize;
@@ -478,8 +383,4 @@ where
     [T]: FromBytes + zerocopy::KnownLayout<PointerMetadata = usize> + zerocopy::Immutable,
 {
     <[T]>::ref_from_prefix_with_elems(bytes, count.get() as usize).map_err(|_| invalid(part, 0))
-}
-
-pub(super) fn invalid(part: &'static str, index: u32) -> ImageError {
-    ImageError::Invalid { part, index }
 }

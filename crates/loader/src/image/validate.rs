@@ -1,7 +1,8 @@
 //! Checks of an image's figures against each other and against its size.
 
 use super::format::{DATA_DISTANCE, IMPORT_WEAK, ImportKind, MAX_ALIGNMENT};
-use super::read::{Description, invalid};
+use super::outline::invalid;
+use super::read::Description;
 use crate::error::ImageError;
 use zerocopy::little_endian::U32;
 

@@ -5,20 +5,27 @@
 //!
 //! | phase | file | gives |
 //! | --- | --- | --- |
-//! | read | [`read`], [`sections`], [`resolve`](self::resolve) | checked views of sections, symbols and relocations |
+//! | read | [`read`], [`sections`], [`symbols`], [`resolve`](self::resolve) | checked views of sections, symbols and relocations |
 //! | split | [`frames`] | `.eh_frame` as pieces, each with the section that it describes |
 //! | reach | [`reach`] | what the roots need: sections, pieces, slots, stubs, common symbols |
-//! | lay out | [`layout`] | a place for each of these |
+//! | lay out | [`layout`], [`place`] | a place for each of these |
 //! | share | [`shared`] | which variables may be another image's |
-//! | relocate | [`relocate`](self::relocate), [`relocate_x86_64`], [`borrowed`] | the bytes, and what is left to fix up |
+//! | relocate | [`relocate`](self::relocate), [`imports`], [`slots`] | the bytes, and what is left to fix up |
+//!
+//! What is the machine's: [`relocate_x86_64`] says what each relocation asks for, [`thread_locals_x86_64`]
+//! those of thread-locals, [`instructions_x86_64`] and [`borrowed`] how instructions change,
+//! [`kinds_x86_64`] what kinds are called.
 //!
 //! The input may be hostile: every number from it is checked before use, and the work is bounded by
 //! the size of the object.
 
 mod borrowed;
 mod frames;
+mod imports;
+mod instructions_x86_64;
 mod kinds_x86_64;
 mod layout;
+mod place;
 mod reach;
 mod read;
 mod relocate;
@@ -26,6 +33,9 @@ mod relocate_x86_64;
 mod resolve;
 mod sections;
 mod shared;
+mod slots;
+mod symbols;
+mod thread_locals_x86_64;
 
 use crate::error::LinkError;
 use crate::image::write::{self, Parts};

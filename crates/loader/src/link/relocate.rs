@@ -5,10 +5,12 @@
 
 use super::borrowed::detour;
 use super::frames::Frames;
+use super::imports::utf8;
+use super::instructions_x86_64::{FILLER, Rewrite, rewrite as rewritten};
 use super::layout::Layout;
 use super::reach::{Indexed, Reached};
-use super::read::{Binding, Input, Symbol, SymbolKind, Value, bad, text};
-use super::relocate_x86_64::{self as machine, Action, From, Reference, Rewrite, To, Word};
+use super::read::{Input, Value, bad, text};
+use super::relocate_x86_64::{self as machine, Action, From, Reference, To, Word};
 use super::sections::{Section, SectionKind, side_table_name};
 use super::shared;
 use crate::error::LinkError;
@@ -92,7 +94,7 @@ fn empty_parts<'a>(layout: &Layout) -> Result<Parts<'a>, LinkError> {
     let mut payload = vec![0; narrow(layout.payload_size)? as usize];
     let text_size = narrow(layout.text_size)?;
     if let Some(text) = payload.get_mut(..text_size as usize) {
-        text.fill(machine::FILLER);
+        text.fill(FILLER);
     }
     Ok(Parts {
         payload,
@@ -112,17 +114,18 @@ fn empty_parts<'a>(layout: &Layout) -> Result<Parts<'a>, LinkError> {
     })
 }
 
-struct Writer<'w, 'a> {
-    input: &'w Input<'a>,
-    reached: &'w Reached<'a>,
-    layout: &'w Layout,
-    sharable: Indexed,
+/// Writes an image's parts.
+pub(super) struct Writer<'w, 'a> {
+    pub(super) input: &'w Input<'a>,
+    pub(super) reached: &'w Reached<'a>,
+    pub(super) layout: &'w Layout,
+    pub(super) sharable: Indexed,
     /// The import of a symbol, for each use that it has.
-    import_of: FxHashMap<(u32, Word), u32>,
+    pub(super) import_of: FxHashMap<(u32, Word), u32>,
     /// Bytes that the names of imports may still have. Symbols can share one long name in the object,
     /// but not in the image.
-    name_budget: u64,
-    parts: Parts<'a>,
+    pub(super) name_budget: u64,
+    pub(super) parts: Parts<'a>,
 }
 
 impl<'a> Writer<'_, 'a> {
@@ -246,80 +249,6 @@ impl<'a> Writer<'_, 'a> {
         Ok(())
     }
 
-    fn slots_and_stubs(&mut self) -> Result<(), LinkError> {
-        for &id in &self.reached.slots.symbols {
-            let symbol = self.input.symbol(id)?;
-            let slot = self.layout.slot(self.reached, id);
-            let slot = slot.ok_or_else(|| bad("a symbol without a slot", text(symbol.name)))?;
-            self.word(slot, id, Word::Address, 0)?;
-        }
-        if let Some(handle) = self.layout.handle {
-            self.base_word(handle, handle)?;
-        }
-        for &symbol in &self.reached.stubs.symbols {
-            let stub = self.layout.stub(self.reached, symbol);
-            let slot = self.layout.slot(self.reached, symbol);
-            let (Some(stub), Some(slot)) = (stub, slot) else {
-                return Err(bad("a symbol without a stub", format!("symbol {symbol}")));
-            };
-            self.stub(stub, slot)?;
-        }
-        Ok(())
-    }
-
-    fn thread_slots(&mut self) -> Result<(), LinkError> {
-        let (layout, reached) = (self.layout, self.reached);
-        let missing = |id: &u32| bad("a thread-local without a slot", format!("symbol {id}"));
-        for id in &reached.offset_slots.symbols {
-            let slot = layout
-                .offset_slot(reached, *id)
-                .ok_or_else(|| missing(id))?;
-            self.word(slot, *id, Word::PointerOffset, 0)?;
-        }
-        for id in &reached.pairs.symbols {
-            let pair = layout.pair(reached, *id).ok_or_else(|| missing(id))?;
-            self.word(pair, *id, Word::ThreadModule, 0)?;
-            self.word(pair + 8, *id, Word::ThreadOffset, 0)?;
-        }
-        if let Some(pair) = layout.own_pair {
-            let import = self.own_module()?;
-            self.parts.symbol_fixups.push((narrow(pair)?, import));
-        }
-        for id in &reached.descriptors.symbols {
-            let descriptor = layout.descriptor(reached, *id).ok_or_else(|| missing(id))?;
-            let pair = layout.pair(reached, *id).ok_or_else(|| missing(id))?;
-            let resolver = self.nameless_import(ImportKind::ThreadDescriptor)?;
-            self.parts
-                .symbol_fixups
-                .push((narrow(descriptor)?, resolver));
-            self.base_word(descriptor + 8, pair)?;
-        }
-        Ok(())
-    }
-
-    fn indirect_functions(&mut self) -> Result<(), LinkError> {
-        for (number, &id) in (0..).zip(&self.reached.indirect.symbols) {
-            let symbol = self.input.symbol(id)?;
-            let missing = || bad("a symbol without a place", text(symbol.name));
-            let Value::Defined { section, offset } = symbol.value else {
-                return Err(missing());
-            };
-            let resolver = self.layout.section(section).ok_or_else(missing)?;
-            let word = self.layout.indirect.start + 8 * number;
-            self.base_word(word, resolver.wrapping_add(offset))?;
-            let stub = self.layout.place(self.reached, id, &symbol);
-            self.stub(stub.ok_or_else(missing)?, word)?;
-        }
-        Ok(())
-    }
-
-    /// Writes a stub at `place` that jumps through the word at `target`.
-    fn stub(&mut self, place: u64, target: u64) -> Result<(), LinkError> {
-        // Slots and data lie behind the stubs, and within reach by the format's own limits.
-        let distance = i32::try_from(target.wrapping_sub(place)).unwrap_or(i32::MAX);
-        self.bytes(place, &machine::stub(distance))
-    }
-
     /// Applies `reference`, whose field lies at `at` in the image.
     fn apply(
         &mut self,
@@ -381,7 +310,7 @@ impl<'a> Writer<'_, 'a> {
             return self.bytes(at, bytes.get(..width).unwrap_or_default());
         }
         let instruction = self.bytes_mut(at.wrapping_sub(2), 6)?.first_chunk_mut();
-        match instruction.and_then(|bytes| machine::rewrite(rewrite, bytes, value)) {
+        match instruction.and_then(|bytes| rewritten(rewrite, bytes, value)) {
             Some(()) => Ok(()),
             None => Err(self.out_of_reach(section, reference, value)),
         }
@@ -425,7 +354,13 @@ impl<'a> Writer<'_, 'a> {
     }
 
     /// Writes an 8-byte word that is complete when the image is loaded, if not already now.
-    fn word(&mut self, at: u64, id: u32, word: Word, addend: i64) -> Result<(), LinkError> {
+    pub(super) fn word(
+        &mut self,
+        at: u64,
+        id: u32,
+        word: Word,
+        addend: i64,
+    ) -> Result<(), LinkError> {
         let symbol = self.input.symbol(id)?;
         let missing = || bad("a symbol without a place", text(symbol.name));
         let known = match (word, symbol.value) {
@@ -455,87 +390,17 @@ impl<'a> Writer<'_, 'a> {
     }
 
     /// Writes a word that holds the address of a place in the image.
-    fn base_word(&mut self, at: u64, place: u64) -> Result<(), LinkError> {
+    pub(super) fn base_word(&mut self, at: u64, place: u64) -> Result<(), LinkError> {
         self.parts.base_fixups.push(narrow(at)?);
         self.bytes(at, &place.to_le_bytes())
     }
 
-    /// The import of what `word` is to hold of a symbol.
-    fn import(&mut self, id: u32, word: Word) -> Result<u32, LinkError> {
-        if let Some(&import) = self.import_of.get(&(id, word)) {
-            return Ok(import);
-        }
-        let symbol: Symbol<'a> = self.input.symbol(id)?;
-        let is_own = symbol.kind == SymbolKind::ThreadLocal && symbol.value != Value::Undefined;
-        if word == Word::ThreadModule && (is_own || symbol.value == Value::ThreadBlock) {
-            return self.own_module();
-        }
-        let import = self.add_import(ImportName {
-            name: utf8(symbol.name)?,
-            weak: symbol.binding == Binding::Weak,
-            kind: match word {
-                Word::Address if symbol.name == b"__tls_get_addr" => ImportKind::ThreadGetAddress,
-                Word::Address => ImportKind::Address,
-                Word::ThreadModule => ImportKind::ThreadModule,
-                Word::ThreadOffset => ImportKind::ThreadOffset,
-                Word::PointerOffset => ImportKind::PointerOffset,
-            },
-        })?;
-        self.import_of.insert((id, word), import);
-        Ok(import)
-    }
-
-    fn own_module(&mut self) -> Result<u32, LinkError> {
-        // A block of nothing has an address, too, for code that asks for one.
-        self.parts.thread_memory_size = self.parts.thread_memory_size.max(1);
-        self.nameless_import(ImportKind::OwnModule)
-    }
-
-    /// An import that the loader itself provides. There are two sorts, so that looking is quick.
-    fn nameless_import(&mut self, kind: ImportKind) -> Result<u32, LinkError> {
-        // No symbol has this number, as their count fits it, too.
-        let key = match kind {
-            ImportKind::OwnModule => (u32::MAX, Word::ThreadModule),
-            _ => (u32::MAX, Word::Address),
-        };
-        if let Some(&import) = self.import_of.get(&key) {
-            return Ok(import);
-        }
-        let import = self.add_import(ImportName {
-            name: "",
-            weak: false,
-            kind,
-        })?;
-        self.import_of.insert(key, import);
-        Ok(import)
-    }
-
-    fn add_import(&mut self, import: ImportName<'a>) -> Result<u32, LinkError> {
-        let number = narrow(self.parts.imports.len() as u64)?;
-        self.count_name(import.name)?;
-        self.parts.imports.push(import);
-        Ok(number)
-    }
-
-    /// Takes the bytes of a name off the budget.
-    fn count_name(&mut self, name: &str) -> Result<(), LinkError> {
-        let size = name.len() as u64;
-        self.name_budget = self.name_budget.checked_sub(size).ok_or_else(|| {
-            let limit = self.layout.limit;
-            LinkError::TooLarge {
-                needed: limit.saturating_add(size),
-                limit,
-            }
-        })?;
-        Ok(())
-    }
-
-    fn bytes(&mut self, place: u64, bytes: &[u8]) -> Result<(), LinkError> {
+    pub(super) fn bytes(&mut self, place: u64, bytes: &[u8]) -> Result<(), LinkError> {
         self.bytes_mut(place, bytes.len())?.copy_from_slice(bytes);
         Ok(())
     }
 
-    fn bytes_mut(&mut self, place: u64, size: usize) -> Result<&mut [u8], LinkError> {
+    pub(super) fn bytes_mut(&mut self, place: u64, size: usize) -> Result<&mut [u8], LinkError> {
         let (area, offset) = match place.checked_sub(DATA_DISTANCE) {
             None => (&mut self.parts.payload, place),
             Some(offset) => (&mut self.parts.data, offset),
@@ -547,11 +412,8 @@ impl<'a> Writer<'_, 'a> {
     }
 }
 
-fn utf8(name: &[u8]) -> Result<&str, LinkError> {
-    std::str::from_utf8(name).map_err(|_| bad("a name that is not UTF-8", text(name)))
-}
-
-fn narrow(value: u64) -> Result<u32, LinkError> {
+/// A figure of the image's.
+pub(super) fn narrow(value: u64) -> Result<u32, LinkError> {
     u32::try_from(value).map_err(|_| LinkError::TooLarge {
         needed: value,
         limit: u32::MAX.into(),

@@ -26,9 +26,11 @@
 //!   is absurd.
 
 use super::borrowed::{self, Borrowing};
+use super::instructions_x86_64::{Range, Rewrite};
 use super::kinds_x86_64::name;
 use super::read::{Binding, Input, Rela, Symbol, SymbolKind, Value, bad, text};
 use super::sections::{Section, SectionKind};
+use super::thread_locals_x86_64::is_thread_local;
 use crate::error::LinkError;
 use object::LittleEndian as LE;
 use object::elf;
@@ -101,48 +103,6 @@ pub(super) enum From {
     Place,
     SlotTable,
     Zero,
-}
-
-/// The width of a field, and what it can hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Range {
-    Whole,
-    Signed32,
-    Unsigned32,
-    /// Either with or without a sign.
-    Any16,
-    Any8,
-    Signed16,
-    Signed8,
-}
-
-impl Range {
-    /// `value` in as many bytes as the field has; `None` if it does not fit.
-    pub(super) fn encode(self, value: i64) -> Option<([u8; 8], usize)> {
-        let (least, most, width) = match self {
-            Self::Whole => (i64::MIN, i64::MAX, 8),
-            Self::Signed32 => (i32::MIN.into(), i32::MAX.into(), 4),
-            Self::Unsigned32 => (0, u32::MAX.into(), 4),
-            Self::Any16 => (i16::MIN.into(), u16::MAX.into(), 2),
-            Self::Signed16 => (i16::MIN.into(), i16::MAX.into(), 2),
-            Self::Any8 => (i8::MIN.into(), u8::MAX.into(), 1),
-            Self::Signed8 => (i8::MIN.into(), i8::MAX.into(), 1),
-        };
-        (least..=most)
-            .contains(&value)
-            .then(|| (value.to_le_bytes(), width))
-    }
-}
-
-/// How the instruction around a field changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rewrite {
-    None,
-    LoadToAddress,
-    Call,
-    Jump,
-    /// See [`borrowed`](super::borrowed).
-    AddressToLoad,
 }
 
 /// Bytes of a kind's field; unknown kinds are refused later, whatever this says.
@@ -237,12 +197,13 @@ pub(super) fn may_be_shared(symbol: &Symbol<'_>) -> bool {
         && !super::shared::is_virtual_table(symbol.name)
 }
 
-struct Field<'s, 'a> {
-    input: &'s Input<'a>,
+/// A relocation that is being understood.
+pub(super) struct Field<'s, 'a> {
+    pub(super) input: &'s Input<'a>,
     section_index: usize,
-    section: &'s Section<'a>,
-    kind: u32,
-    reference: &'s Reference<'a>,
+    pub(super) section: &'s Section<'a>,
+    pub(super) kind: u32,
+    pub(super) reference: &'s Reference<'a>,
 }
 
 impl Field<'_, '_> {
@@ -352,70 +313,7 @@ impl Field<'_, '_> {
         })
     }
 
-    fn thread_local(&self) -> Result<Action, LinkError> {
-        let Reference {
-            ref symbol,
-            relocation,
-            ..
-        } = *self.reference;
-        let site = self.site();
-        let own = match symbol.value {
-            Value::Defined { section, .. } => {
-                if !self.input.section(section)?.kind.is_thread_local() {
-                    return Err(LinkError::NotThreadLocal { relocation, site });
-                }
-                true
-            }
-            Value::ThreadBlock => true,
-            Value::Undefined => false,
-            _ => return Err(LinkError::NotThreadLocal { relocation, site }),
-        };
-        let value = |to, from, range| Action::Field {
-            to,
-            from,
-            range,
-            rewrite: Rewrite::None,
-        };
-        let distance = |to| value(to, From::Place, Range::Signed32);
-        let is_text = self.section.kind == SectionKind::Text;
-        Ok(match self.kind {
-            elf::R_X86_64_TLSGD => distance(To::Pair),
-            elf::R_X86_64_TLSLD => distance(To::OwnPair),
-            elf::R_X86_64_GOTPC32_TLSDESC
-            | elf::R_X86_64_CODE_4_GOTPC32_TLSDESC
-            | elf::R_X86_64_CODE_5_GOTPC32_TLSDESC
-            | elf::R_X86_64_CODE_6_GOTPC32_TLSDESC => distance(To::Descriptor),
-            elf::R_X86_64_DTPOFF32 if own => value(To::ThreadOffset, From::Zero, Range::Signed32),
-            elf::R_X86_64_DTPOFF64 if own => value(To::ThreadOffset, From::Zero, Range::Whole),
-            elf::R_X86_64_DTPOFF64 if !is_text => Action::Word(Word::ThreadOffset),
-            elf::R_X86_64_DTPMOD64 if !is_text => Action::Word(Word::ThreadModule),
-            elf::R_X86_64_GOTTPOFF
-            | elf::R_X86_64_CODE_4_GOTTPOFF
-            | elf::R_X86_64_CODE_5_GOTTPOFF
-            | elf::R_X86_64_CODE_6_GOTTPOFF
-            | elf::R_X86_64_TPOFF64
-            | elf::R_X86_64_TPOFF32
-                if own =>
-            {
-                return Err(LinkError::ThreadLocal { relocation, site });
-            }
-            elf::R_X86_64_GOTTPOFF
-            | elf::R_X86_64_CODE_4_GOTTPOFF
-            | elf::R_X86_64_CODE_5_GOTTPOFF
-            | elf::R_X86_64_CODE_6_GOTTPOFF => distance(To::OffsetSlot),
-            elf::R_X86_64_TPOFF64 if !is_text => Action::Word(Word::PointerOffset),
-            elf::R_X86_64_TPOFF32 => Action::NarrowOffset,
-            // The rest are ordinary kinds, and thread-local ones where the value cannot be had.
-            kind if is_thread_local(kind) => {
-                return Err(LinkError::DirectReference { relocation, site });
-            }
-            elf::R_X86_64_SIZE32 if own => value(To::Size, From::Zero, Range::Unsigned32),
-            elf::R_X86_64_SIZE64 if own => value(To::Size, From::Zero, Range::Whole),
-            _ => return Err(LinkError::ThreadLocalAddress { relocation, site }),
-        })
-    }
-
-    fn site(&self) -> crate::error::Site {
+    pub(super) fn site(&self) -> crate::error::Site {
         let symbol = &self.reference.symbol;
         self.input
             .site(self.section_index, self.reference.offset, symbol)
@@ -464,106 +362,5 @@ impl Field<'_, '_> {
             (Some(0xff), Some(0x25)) if self.kind == elf::R_X86_64_GOTPCRELX => Rewrite::Jump,
             _ => Rewrite::None,
         }
-    }
-}
-
-/// Changes an instruction, given with the two bytes before its field, to do without its slot.
-/// `distance` is what its field would hold. `None` if that does not fit.
-pub(super) fn rewrite(rewrite: Rewrite, instruction: &mut [u8; 6], distance: i64) -> Option<()> {
-    let field = |distance: i64| i32::try_from(distance).ok().map(i32::to_le_bytes);
-    let [_, modrm, ..] = *instruction;
-    *instruction = match rewrite {
-        Rewrite::None => return None,
-        Rewrite::LoadToAddress => {
-            let [a, b, c, d] = field(distance)?;
-            [0x8d, modrm, a, b, c, d]
-        }
-        Rewrite::AddressToLoad => {
-            let [a, b, c, d] = field(distance)?;
-            [0x8b, modrm, a, b, c, d]
-        }
-        Rewrite::Call => {
-            let [a, b, c, d] = field(distance)?;
-            [0x67, 0xe8, a, b, c, d]
-        }
-        Rewrite::Jump => {
-            // The instruction ends one byte earlier, so the distance is one more.
-            let [a, b, c, d] = field(distance.wrapping_add(1))?;
-            [0xe9, a, b, c, d, 0x90]
-        }
-    };
-    Some(())
-}
-
-/// A stub whose slot begins `distance` bytes after its own beginning.
-pub(super) fn stub(distance: i32) -> [u8; 8] {
-    // jmp *slot(%rip), which counts from the end of its six bytes.
-    let [a, b, c, d] = distance.wrapping_sub(6).to_le_bytes();
-    [0xff, 0x25, a, b, c, d, 0xcc, 0xcc]
-}
-
-/// What fills the space between functions: a trap.
-pub(super) const FILLER: u8 = 0xcc;
-
-fn is_thread_local(kind: u32) -> bool {
-    matches!(
-        kind,
-        elf::R_X86_64_DTPMOD64
-            ..=elf::R_X86_64_TPOFF32
-            | elf::R_X86_64_GOTPC32_TLSDESC
-            ..=elf::R_X86_64_TLSDESC
-            | elf::R_X86_64_CODE_4_GOTTPOFF
-            | elf::R_X86_64_CODE_4_GOTPC32_TLSDESC
-            | elf::R_X86_64_CODE_5_GOTTPOFF
-            | elf::R_X86_64_CODE_5_GOTPC32_TLSDESC
-            | elf::R_X86_64_CODE_6_GOTTPOFF
-            | elf::R_X86_64_CODE_6_GOTPC32_TLSDESC
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What becomes of an instruction whose last six bytes are `before`, then a field.
-    fn rewritten(how: Rewrite, before: [u8; 2], distance: i64) -> Option<[u8; 6]> {
-        let [a, b] = before;
-        let mut instruction = [a, b, 0, 0, 0, 0];
-        rewrite(how, &mut instruction, distance).map(|()| instruction)
-    }
-
-    #[test]
-    fn instructions_reach_as_far_as_their_fields() {
-        let most = i64::from(i32::MAX);
-        let least = i64::from(i32::MIN);
-        let load = |distance| rewritten(Rewrite::LoadToAddress, [0x8b, 0x3d], distance);
-        assert_eq!(load(0x1234), Some([0x8d, 0x3d, 0x34, 0x12, 0, 0]));
-        assert_eq!(load(most), Some([0x8d, 0x3d, 0xff, 0xff, 0xff, 0x7f]));
-        assert_eq!(load(least - 1), None);
-
-        let call = |distance| rewritten(Rewrite::Call, [0xff, 0x15], distance);
-        assert_eq!(call(-6), Some([0x67, 0xe8, 0xfa, 0xff, 0xff, 0xff]));
-        assert_eq!(call(least), Some([0x67, 0xe8, 0, 0, 0, 0x80]));
-        assert_eq!(call(most + 1), None);
-
-        // Its field moves down by a byte, and so does its reach.
-        let jump = |distance| rewritten(Rewrite::Jump, [0xff, 0x25], distance);
-        assert_eq!(jump(-6), Some([0xe9, 0xfb, 0xff, 0xff, 0xff, 0x90]));
-        assert_eq!(jump(-1), Some([0xe9, 0, 0, 0, 0, 0x90]));
-        assert_eq!(jump(most - 1), Some([0xe9, 0xff, 0xff, 0xff, 0x7f, 0x90]));
-        assert_eq!(jump(most), None);
-        assert_eq!(jump(least - 1), Some([0xe9, 0, 0, 0, 0x80, 0x90]));
-    }
-
-    #[test]
-    fn a_stub_jumps_through_its_slot() {
-        assert_eq!(stub(8), [0xff, 0x25, 2, 0, 0, 0, 0xcc, 0xcc]);
-    }
-
-    #[test]
-    fn thread_local_kinds_are_known() {
-        let kinds: Vec<u32> = (0..52).filter(|kind| is_thread_local(*kind)).collect();
-        let expected = (16..=23).chain(34..=36).chain([44, 45, 47, 48, 50, 51]);
-        assert_eq!(kinds, expected.collect::<Vec<_>>());
     }
 }

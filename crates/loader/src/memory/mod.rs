@@ -13,6 +13,7 @@ pub(crate) mod process;
 pub(crate) mod profile;
 pub(crate) mod room;
 mod runs;
+mod span;
 pub(crate) mod tables;
 pub(crate) mod unwind;
 mod window;

@@ -1,0 +1,84 @@
+//! Writes slots and stubs: those of what is outside, of thread-locals, and of indirect functions.
+
+use super::instructions_x86_64::stub;
+use super::read::{Value, bad, text};
+use super::relocate::{Writer, narrow};
+use super::relocate_x86_64::Word;
+use crate::error::LinkError;
+use crate::image::format::ImportKind;
+
+impl Writer<'_, '_> {
+    pub(super) fn slots_and_stubs(&mut self) -> Result<(), LinkError> {
+        for &id in &self.reached.slots.symbols {
+            let symbol = self.input.symbol(id)?;
+            let slot = self.layout.slot(self.reached, id);
+            let slot = slot.ok_or_else(|| bad("a symbol without a slot", text(symbol.name)))?;
+            self.word(slot, id, Word::Address, 0)?;
+        }
+        if let Some(handle) = self.layout.handle {
+            self.base_word(handle, handle)?;
+        }
+        for &symbol in &self.reached.stubs.symbols {
+            let stub = self.layout.stub(self.reached, symbol);
+            let slot = self.layout.slot(self.reached, symbol);
+            let (Some(stub), Some(slot)) = (stub, slot) else {
+                return Err(bad("a symbol without a stub", format!("symbol {symbol}")));
+            };
+            self.stub(stub, slot)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn thread_slots(&mut self) -> Result<(), LinkError> {
+        let (layout, reached) = (self.layout, self.reached);
+        let missing = |id: &u32| bad("a thread-local without a slot", format!("symbol {id}"));
+        for id in &reached.offset_slots.symbols {
+            let slot = layout
+                .offset_slot(reached, *id)
+                .ok_or_else(|| missing(id))?;
+            self.word(slot, *id, Word::PointerOffset, 0)?;
+        }
+        for id in &reached.pairs.symbols {
+            let pair = layout.pair(reached, *id).ok_or_else(|| missing(id))?;
+            self.word(pair, *id, Word::ThreadModule, 0)?;
+            self.word(pair + 8, *id, Word::ThreadOffset, 0)?;
+        }
+        if let Some(pair) = layout.own_pair {
+            let import = self.own_module()?;
+            self.parts.symbol_fixups.push((narrow(pair)?, import));
+        }
+        for id in &reached.descriptors.symbols {
+            let descriptor = layout.descriptor(reached, *id).ok_or_else(|| missing(id))?;
+            let pair = layout.pair(reached, *id).ok_or_else(|| missing(id))?;
+            let resolver = self.nameless_import(ImportKind::ThreadDescriptor)?;
+            self.parts
+                .symbol_fixups
+                .push((narrow(descriptor)?, resolver));
+            self.base_word(descriptor + 8, pair)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn indirect_functions(&mut self) -> Result<(), LinkError> {
+        for (number, &id) in (0..).zip(&self.reached.indirect.symbols) {
+            let symbol = self.input.symbol(id)?;
+            let missing = || bad("a symbol without a place", text(symbol.name));
+            let Value::Defined { section, offset } = symbol.value else {
+                return Err(missing());
+            };
+            let resolver = self.layout.section(section).ok_or_else(missing)?;
+            let word = self.layout.indirect.start + 8 * number;
+            self.base_word(word, resolver.wrapping_add(offset))?;
+            let stub = self.layout.place(self.reached, id, &symbol);
+            self.stub(stub.ok_or_else(missing)?, word)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a stub at `place` that jumps through the word at `target`.
+    fn stub(&mut self, place: u64, target: u64) -> Result<(), LinkError> {
+        // Slots and data lie behind the stubs, and within reach by the format's own limits.
+        let distance = i32::try_from(target.wrapping_sub(place)).unwrap_or(i32::MAX);
+        self.bytes(place, &stub(distance))
+    }
+}
