@@ -5,6 +5,7 @@
 //! and keeps its source and object for a look.
 
 mod c_features;
+mod c_sources;
 mod cpp_features;
 mod generate;
 mod random;
