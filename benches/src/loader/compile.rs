@@ -3,11 +3,11 @@
 use super::sources;
 use super::work::{Unit, Work};
 use anyhow::{Context, Result, bail, ensure};
+use rekindle_cache_core::checksum;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
-use xxhash_rust::xxh3::xxh3_64;
 
 /// `dlopen` knows a file again, and a C++ library may refuse to go: each load needs a file of its own.
 /// For units that come in hundreds it has to do with one, which goes where the compiler is clang.
@@ -149,7 +149,7 @@ pub(super) fn work(shape: &Shape, tools: &Tools, folder: &Path) -> Result<Work> 
         "5 {compiler} {linker} {flags:?} {COPIES} {}",
         sources.concat()
     );
-    let stamp = format!("{:016x}", xxh3_64(recipe.as_bytes()));
+    let stamp = format!("{:016x}", checksum(recipe.as_bytes()));
     let stamp_file = folder.join("stamp");
     if std::fs::read_to_string(&stamp_file).ok().as_deref() != Some(&stamp) {
         eprintln!("compiling {} ...", shape.work);

@@ -63,8 +63,8 @@ macro_rules! functions {
         impl Api {
             /// Opens `library` and finds them all.
             pub(super) fn open(library: &CStr) -> Result<Self> {
-                // SAFETY: LLVM's initialisers may run at any time; it is never closed.
                 let flags = libc::RTLD_NOW | libc::RTLD_LOCAL;
+                // SAFETY: LLVM's initialisers may run at any time; it is never closed.
                 let handle = unsafe { libc::dlopen(library.as_ptr(), flags) };
                 if handle.is_null() {
                     bail!("{}", dlopen::error());

@@ -19,6 +19,10 @@ pub(super) struct Unit {
     pub(super) symbol: CString,
     pub(super) object: Vec<u8>,
     /// Without relocations that may be relaxed.
+    #[cfg_attr(
+        not(feature = "peers"),
+        expect(dead_code, reason = "for a peer that is not there")
+    )]
     pub(super) plain_object: Vec<u8>,
     /// The file of `object`, for a linker.
     pub(super) object_file: PathBuf,

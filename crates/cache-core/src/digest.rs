@@ -5,7 +5,9 @@
 //! no defence against someone who writes the bytes on purpose.
 
 use std::fmt;
+use std::hash::Hasher as _;
 use std::str::FromStr;
+use twox_hash::XxHash3_64;
 
 /// A BLAKE3 digest of 256 bits.
 ///
@@ -147,12 +149,33 @@ impl DigestBuilder {
 
 /// The 64-bit checksum of records and images: XXH3 with seed 0.
 pub fn checksum(bytes: &[u8]) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(bytes)
+    XxHash3_64::oneshot(bytes)
+}
+
+/// Copies `from` to `to`, which has the same length, and returns the [`checksum`] of the copy.
+///
+/// Large copies are checked piece by piece, while the piece is in the core's first cache.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn copy_with_checksum(from: &[u8], to: &mut [u8]) -> u64 {
+    const PIECE: usize = 8 << 10;
+    if from.len() < 4 * PIECE {
+        to.copy_from_slice(from);
+        return checksum(to);
+    }
+    assert_eq!(from.len(), to.len(), "a copy has the length of its source");
+    let mut hasher = XxHash3_64::new();
+    for (from, to) in from.chunks(PIECE).zip(to.chunks_mut(PIECE)) {
+        to.copy_from_slice(from);
+        hasher.write(to);
+    }
+    hasher.finish()
 }
 
 /// The 64-bit hash by which an image names a symbol beside its string: XXH3 with seed 0.
 pub fn symbol_hash(name: &str) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(name.as_bytes())
+    XxHash3_64::oneshot(name.as_bytes())
 }
 
 #[cfg(test)]
@@ -231,5 +254,25 @@ mod tests {
         low[7] = 1;
         high[0] = 1;
         assert!(Digest(low).prefix() < Digest(high).prefix());
+    }
+
+    #[test]
+    fn checksums_are_xxh3_whatever_computes_them() {
+        // Values of the reference implementation.
+        assert_eq!(checksum(b""), 0x2d06_8005_38d3_94c2);
+        assert_eq!(symbol_hash("a"), 0xe6c6_32b6_1e96_4e1f);
+    }
+
+    #[test]
+    fn a_copy_has_the_checksum_of_its_source() {
+        let source: Vec<u8> = (0..100_001u32)
+            .map(|n| (n.wrapping_mul(n) >> 3) as u8)
+            .collect();
+        for length in [0, 1, 240, 1024, 8192, 32_767, 32_768, 40_961, 100_001] {
+            let source = &source[..length];
+            let mut copy = vec![0; length];
+            assert_eq!(copy_with_checksum(source, &mut copy), checksum(source));
+            assert_eq!(copy, source);
+        }
     }
 }

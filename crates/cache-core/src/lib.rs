@@ -62,4 +62,4 @@ pub mod key;
 pub mod metadata;
 pub mod store;
 
-pub use digest::{Digest, DigestBuilder, checksum, symbol_hash};
+pub use digest::{Digest, DigestBuilder, checksum, copy_with_checksum, symbol_hash};

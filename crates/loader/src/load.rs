@@ -20,7 +20,7 @@ use crate::shared::Registry;
 use crate::tls::Module;
 use crate::tls::host::HostVariables;
 use rekindle_cache_core::artifact::{ImageRef, Symbols};
-use rekindle_cache_core::checksum;
+use rekindle_cache_core::copy_with_checksum;
 use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::sync::Arc;
@@ -59,8 +59,7 @@ pub(crate) unsafe fn load(
     let base = span.base();
 
     let copy = span.bytes();
-    copy.copy_from_slice(image.bytes);
-    let found = checksum(copy);
+    let found = copy_with_checksum(image.bytes, copy);
     if found != image.checksum {
         return Err(LoadError::Checksum {
             found,
