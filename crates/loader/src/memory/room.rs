@@ -131,7 +131,7 @@ impl Windows {
         if range.end > chosen.size {
             return Err(no_room());
         }
-        let job = chosen.make_ready(&range, shape.data_memory_size)?;
+        let jobs = chosen.make_ready(&range, shape.data_memory_size)?;
         let before = std::mem::replace(&mut chosen.used, range.end);
         let write = chosen.write_pointer();
         let span = Span {
@@ -149,7 +149,7 @@ impl Windows {
         if let Some(opened) = opened {
             opened.tell();
         }
-        if let Some(job) = job {
+        for job in jobs.into_iter().flatten() {
             self.ahead.ask(job);
         }
         Ok(span)
@@ -299,7 +299,7 @@ impl Drop for Windows {
 
 #[cfg(test)]
 mod tests {
-    use super::super::window::{DATA_CHUNK, DISTANCE};
+    use super::super::window::{DATA_STRIDE, DISTANCE};
     use super::*;
 
     fn shape(payload: usize, data: usize) -> Shape {
@@ -344,7 +344,7 @@ mod tests {
         let windows = Windows::new(false, Profile::default());
         for _ in 0..3 {
             // More than a chunk, so that the second and third have to make more of it writable.
-            let size = DATA_CHUNK + 5;
+            let size = DATA_STRIDE + 5;
             let mut span = windows.take(300, shape(100, size))?;
             let base = span.base();
             let (_, data) = span.bytes_and_data();

@@ -56,8 +56,15 @@ const MOST_AHEAD: usize = 4 << 20;
 /// Bytes that are made present while somebody waits, where the helper thread was not fast enough.
 const PREFAULT_SIZE: usize = 64 << 10;
 
-/// Bytes of data that become writable at a time.
-pub(super) const DATA_CHUNK: usize = 256 << 10;
+/// Bytes of data that become writable at a time, where the system lets so many: a change of protection
+/// waits for the helper thread.
+pub(super) const DATA_STRIDE: usize = 4 << 20;
+
+/// Bytes of data that become writable at a time otherwise, and that are made present ahead.
+const DATA_CHUNK: usize = 256 << 10;
+
+/// Data of images that are closer to each other is made present ahead: little is wasted.
+const CLOSE: usize = 16 << 10;
 
 /// One reservation: a run view, its data, and a write view.
 pub(super) struct Window {
@@ -69,6 +76,8 @@ pub(super) struct Window {
     pub(super) used: usize,
     present: Arc<Present>,
     data_committed: usize,
+    /// Where data ends that is made present.
+    data_ahead: usize,
     /// Where the data that was ever handed out ends: below, it may not be zero.
     data_touched: usize,
     /// Made for one large image; small ones go on filling the window before it.
@@ -192,6 +201,7 @@ impl Window {
             used: 0,
             present: Arc::default(),
             data_committed: 0,
+            data_ahead: 0,
             data_touched: 0,
             dedicated: false,
         }
@@ -231,7 +241,7 @@ impl Window {
         &mut self,
         range: &Range<usize>,
         data: usize,
-    ) -> Result<Option<Job>, LoadError> {
+    ) -> Result<[Option<Job>; 2], LoadError> {
         let mut job = None;
         if self.write.is_none() {
             let start = (self.run + range.start) as *const u8;
@@ -242,25 +252,24 @@ impl Window {
             job = self.look_ahead(range)?;
         }
         if data == 0 {
-            return Ok(job);
+            return Ok([job, None]);
         }
         let data_end = range.start + data;
         let data_start = self.run + DISTANCE;
         if data_end > self.data_committed {
-            let end = data_end.next_multiple_of(DATA_CHUNK).min(self.size);
-            let start = (data_start + self.data_committed) as *const u8;
-            let size = end - self.data_committed;
-            // SAFETY: these pages were reserved for this window's data, and nobody has used them.
-            let opened = unsafe { region::protect(start, size, Protection::READ_WRITE) };
-            opened.map_err(|error| memory("making room for data", from_region(error)))?;
-            self.data_committed = end;
-            job = job.or_else(|| {
-                Some(Job {
-                    views: vec![(data_start, Advice::LinuxPopulateWrite)],
-                    from: range.start / region::page::size() * region::page::size(),
-                    to: end,
-                    present: None,
-                })
+            self.commit(data_start, data_end)?;
+        }
+        let mut data_job = None;
+        if data_end + DATA_CHUNK / 2 > self.data_ahead && range.len() <= CLOSE {
+            let page = region::page::size();
+            let from = (range.start / page * page).max(self.data_ahead);
+            let to = (data_end + DATA_CHUNK).min(self.data_committed);
+            self.data_ahead = to;
+            data_job = Some(Job {
+                views: vec![(data_start, Advice::LinuxPopulateWrite)],
+                from,
+                to,
+                present: None,
             });
         }
         let dirty = data_end.min(self.data_touched).saturating_sub(range.start);
@@ -270,7 +279,27 @@ impl Window {
             unsafe { start.write_bytes(0, dirty) };
         }
         self.data_touched = self.data_touched.max(data_end);
-        Ok(job)
+        Ok([job, data_job])
+    }
+
+    /// Makes data writable up to `data_end`, and as far beyond as the system lets it.
+    fn commit(&mut self, data_start: usize, data_end: usize) -> Result<(), LoadError> {
+        let start = (data_start + self.data_committed) as *const u8;
+        let mut refused = None;
+        for stride in [DATA_STRIDE, DATA_CHUNK] {
+            let end = data_end.next_multiple_of(stride).min(self.size);
+            let size = end - self.data_committed;
+            // SAFETY: these pages were reserved for this window's data, and nobody has used them.
+            match unsafe { region::protect(start, size, Protection::READ_WRITE) } {
+                Ok(()) => {
+                    self.data_committed = end;
+                    return Ok(());
+                }
+                Err(error) => refused = Some(from_region(error)),
+            }
+        }
+        let reason = refused.unwrap_or_else(|| io::ErrorKind::OutOfMemory.into());
+        Err(memory("making room for data", reason))
     }
 
     /// Sees to it that `range` is present, and that enough behind it will be.
