@@ -29,8 +29,10 @@ const LARGE_RUNS: usize = 8;
 /// The runs of all levels are counted this often.
 const LOOKED_AT_EVERY: usize = 64;
 
-/// From this many tables on, a merged run is sorted at once.
-const SORTED_AT_ONCE: usize = 512;
+/// From this many bytes of tables on, a merged run is sorted at once. That takes some 50 nanoseconds for
+/// the 32 bytes of a function, and the runs that are not sorted have less than as many bytes together: so
+/// a throw has to sort for a quarter of a millisecond at most.
+const SORTED_AT_ONCE: usize = 128 << 10;
 
 /// The registered tables of one window.
 pub(super) struct Runs<R> {
@@ -50,6 +52,8 @@ struct Run {
     /// Where the code of the first began when it was registered.
     code: usize,
     tables: Tables,
+    /// Of all its tables, or a guess once some were removed.
+    bytes: usize,
     level: u8,
 }
 
@@ -73,7 +77,7 @@ impl Run {
         self.tables.as_slice().len()
     }
 
-    fn new(code: usize, tables: Tables) -> Self {
+    fn new(code: usize, tables: Tables, bytes: usize) -> Self {
         let all = tables.as_slice();
         let front = all.get(..2).unwrap_or(all);
         Self {
@@ -87,6 +91,7 @@ impl Run {
                 .unwrap_or(0),
             code,
             level: level(all.len()),
+            bytes,
             tables,
         }
     }
@@ -111,11 +116,11 @@ impl<R: Registrar> Runs<R> {
         self.tables
     }
 
-    /// Registers `table`, of the image whose code begins at `code`.
+    /// Registers `table`, which has `size` bytes, of the image whose code begins at `code`.
     ///
     /// # Safety
     /// As for [`Registrar::add`]; the table lies in the image, and is about nothing outside of it.
-    pub(super) unsafe fn add(&mut self, code: usize, table: usize) {
+    pub(super) unsafe fn add(&mut self, code: usize, table: usize, size: usize) {
         self.tables += 1;
         let at = match self.runs.last() {
             Some(last) if last.last >= table => self.runs.partition_point(|run| run.first < table),
@@ -125,13 +130,14 @@ impl<R: Registrar> Runs<R> {
         if let Some(before) = before.filter(|b| self.runs.get(*b).is_some_and(|r| r.last > table)) {
             // Memory that was used before, or a thread that was overtaken.
             // SAFETY: the caller vouches for the new table, and the others are registered.
-            unsafe { self.replace(before..before + 1, Some(table), |_| true) };
+            unsafe { self.replace(before..before + 1, Some((table, size)), |_| true) };
             return;
         }
         // SAFETY: the caller vouches for the table.
         unsafe { self.registrar.add(table) };
         let is_last = at == self.runs.len();
-        self.runs.insert(at, Run::new(code, Tables::One(table)));
+        let run = Run::new(code, Tables::One(table), size);
+        self.runs.insert(at, run);
         // At the end, where nearly all images come, only a merge makes runs of a higher level.
         let everywhere = !is_last || self.tables.is_multiple_of(LOOKED_AT_EVERY);
         self.merge_around(at, everywhere);
@@ -220,7 +226,7 @@ impl<R: Registrar> Runs<R> {
     unsafe fn replace(
         &mut self,
         range: std::ops::Range<usize>,
-        added: Option<usize>,
+        added: Option<(usize, usize)>,
         stays: impl Fn(usize) -> bool,
     ) -> usize {
         let old = self.runs.get(range.clone()).unwrap_or_default();
@@ -238,17 +244,22 @@ impl<R: Registrar> Runs<R> {
                     .filter(|table| stays(*table)),
             );
         }
-        tables.extend(added);
+        let registered = old.iter().map(Run::count).sum::<usize>();
+        let mut bytes: usize = old.iter().map(|run| run.bytes).sum();
+        if tables.len() < registered {
+            bytes = bytes / registered * tables.len();
+        }
+        if let Some((table, size)) = added {
+            tables.push(table);
+            bytes += size;
+        }
         // Nearly sorted already, which this sort makes use of.
         tables.sort();
         let count = tables.len();
-        let (new, is_large) = match *tables.as_slice() {
-            [] => (None, false),
-            [table] => (Some(Tables::One(table)), false),
-            _ => {
-                let is_large = tables.len() >= SORTED_AT_ONCE;
-                (Some(Tables::Many(array(tables))), is_large)
-            }
+        let new = match *tables.as_slice() {
+            [] => None,
+            [table] => Some(Tables::One(table)),
+            _ => Some(Tables::Many(array(tables))),
         };
         let is_same = match (&new, old) {
             (Some(new), [old]) => new.as_slice() == old.tables.as_slice(),
@@ -257,8 +268,8 @@ impl<R: Registrar> Runs<R> {
         if is_same {
             return count;
         }
-        let new = new.map(|tables| Run::new(code, tables));
-        let sort = added.is_none() && is_large && old.len() > 1;
+        let new = new.map(|tables| Run::new(code, tables, bytes));
+        let sort = added.is_none() && bytes >= SORTED_AT_ONCE && old.len() > 1;
         if let Some(new) = &new {
             // SAFETY: the tables were registered before, and the caller vouches for `added`.
             unsafe { self.register(new) };
@@ -409,7 +420,7 @@ mod tests {
     fn add(runs: &mut Runs<List>, list: &List, number: usize) {
         let start = number * 16;
         // SAFETY: numbers, not tables.
-        unsafe { runs.add(start, start + 8) };
+        unsafe { runs.add(start, start + 8, 8) };
         list.0.borrow_mut().live.push(start + 8);
     }
 
@@ -427,7 +438,7 @@ mod tests {
         for number in 1..=30_000 {
             let start = number * 16;
             // SAFETY: numbers, not tables.
-            unsafe { runs.add(start, start + 8) };
+            unsafe { runs.add(start, start + 8, 8) };
             most = most.max(runs.len());
         }
         assert!(most <= 44, "{most}");
@@ -448,7 +459,7 @@ mod tests {
         for number in 0..20 {
             let start = (1 << 32) + number * 16;
             // SAFETY: numbers, not tables.
-            unsafe { runs.add(start, start) };
+            unsafe { runs.add(start, start, 8) };
             list.0.borrow_mut().live.push(start);
             assert!(all_found(&list));
         }

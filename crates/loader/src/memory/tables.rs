@@ -59,7 +59,7 @@ impl UnwindTables {
             match unwinder {
                 Unwinder::List(calls) => {
                     let runs = registered.enter(window, calls);
-                    runs.add(image.start, address);
+                    runs.add(image.start, address, table.len());
                 }
                 Unwinder::Tree(calls) => calls.add(address),
                 Unwinder::Entries(calls) => calls.add_entries(table),
