@@ -1,11 +1,11 @@
-//! Programs and libraries that the tests use, and the system's packages that bring them.
+//! Programs and libraries that tests and benchmarks use, and the system's packages that bring them.
 
 use anyhow::{Result, bail};
 use std::env;
 use std::path::Path;
 use xshell::{Shell, cmd};
 
-/// Something that the tests use.
+/// Something that tests or benchmarks use.
 struct Needed {
     found_by: FoundBy,
     /// What it is for.
@@ -19,7 +19,7 @@ struct Needed {
 enum FoundBy {
     /// Any one of these will do.
     Programs(&'static [&'static str]),
-    /// A static library, which comes with its headers.
+    /// A library: a static one, which comes with its headers, or a shared one by its whole name.
     Library(&'static str),
 }
 
@@ -94,14 +94,57 @@ const NEEDED: &[Needed] = &[
     },
 ];
 
-/// Installs what is missing with `apt-get`, where this user may, and says what it does.
+const NEEDED_TO_COMPARE_LOADERS: &[Needed] = &[
+    Needed {
+        found_by: Programs(&["clang++-22", "clang++", "c++", "g++"]),
+        purpose: "a C++ compiler: makes the objects that are loaded",
+        package: "g++",
+        required: true,
+    },
+    Needed {
+        found_by: Programs(&["clang++-22"]),
+        purpose: "the compiler whose objects the bars are about",
+        package: "clang-22",
+        required: false,
+    },
+    Needed {
+        found_by: Programs(&["ld.lld-22"]),
+        purpose: "links the libraries for dlopen",
+        package: "lld-22",
+        required: false,
+    },
+    Needed {
+        found_by: Library("libLLVM.so.22.1"),
+        purpose: "ORC with JITLink and RuntimeDyld, to be held against",
+        package: "libllvm22",
+        required: false,
+    },
+    Needed {
+        found_by: Library("libLLVM.so.19.1"),
+        purpose: "an older ORC, which is faster at COMDAT groups",
+        package: "libllvm19",
+        required: false,
+    },
+];
+
+/// Installs what of the tests' needs is missing with `apt-get`, where this user may, and says what it
+/// does.
 ///
 /// # Errors
 /// If something required is missing and cannot be installed. What is merely wanted gets a line.
 pub(crate) fn install_missing(shell: &Shell) -> Result<()> {
+    install(shell, NEEDED)
+}
+
+/// The same for the benchmark that compares loaders.
+pub(crate) fn install_missing_loaders(shell: &Shell) -> Result<()> {
+    install(shell, NEEDED_TO_COMPARE_LOADERS)
+}
+
+fn install(shell: &Shell, needed: &[Needed]) -> Result<()> {
     let mut required = Vec::new();
     let mut wanted = Vec::new();
-    for needed in NEEDED {
+    for needed in needed {
         let name = match needed.found_by {
             Programs(names) => names.join(" or "),
             Library(name) => name.to_owned(),
@@ -146,7 +189,7 @@ pub(crate) fn install_missing(shell: &Shell) -> Result<()> {
 
 fn say_skipped(packages: &[&str]) {
     for package in packages {
-        eprintln!("   {package} cannot be installed here: tests that want it will be skipped");
+        eprintln!("   {package} cannot be installed here: what wants it will be left out");
     }
 }
 

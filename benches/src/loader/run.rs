@@ -1,7 +1,7 @@
 //! Measures subjects in turns: in each round each of them loads all units once.
 //!
-//! They alternate, and another begins each time, so that a change of the machine's mood meets all of
-//! them. A first round warms up (symbols of the process bound, pages of the windows present, caches of
+//! They alternate, another begins each time, and every other round goes backwards, so that a change of
+//! the machine's mood and what the one before left in the caches meet all of them. A first round warms up (symbols of the process bound, pages of the windows present, caches of
 //! the peers filled) and does not count, unless it is so slow that this cannot matter.
 
 use super::work::{Subject, Work};
@@ -43,7 +43,11 @@ pub(super) fn alternate(work: &Work, contenders: Vec<Contender>) -> Result<Vec<R
     let mut answers = vec![None; work.units.len()];
     for round in 0..=work.rounds {
         for turn in 0..count {
-            states[(round + turn) % count].round(work, &mut answers)?;
+            let turn = match round % 2 {
+                0 => turn,
+                _ => count - 1 - turn,
+            };
+            states[(round / 2 + turn) % count].round(work, &mut answers)?;
         }
     }
     Ok(states
