@@ -57,12 +57,24 @@
 //! | `tls` | thread-locals of images, and of the host's modules | to read and hand out blocks |
 //! | `shared`, `modules`, `provided` | what is one per process; what its modules have | to read their tables |
 //!
-//! # Limits of this version
+//! # What is linked
 //!
-//! Position-independent objects only. Variables that C++ wants once per process are shared between
-//! images by name, size and initial contents; other definitions of an object bind inside its image.
-//! Finalisers (`.fini_array`, and what code registers with `atexit`) run when code is unloaded, or at
-//! the end of the process.
+//! Position-independent objects; of code for executables (`-fPIE`) what reaches for variables of
+//! libraries by address or by load. `docs/relocations.md` lists every kind of relocation with its
+//! proof. Variables that C++ wants once per process are shared between images by name, size and initial
+//! contents; other definitions of an object bind inside its image. Finalisers (`.fini_array`, and what
+//! code registers with `atexit`) run when code is unloaded, or at the end of the process.
+//!
+//! # What a host gets beside code
+//!
+//! | in a section of the object | is there as |
+//! | --- | --- |
+//! | `.rekindle.constants` | [`Code::constant_slots`]: words for objects of the host's, which its collector may change |
+//! | `.rekindle.side.NAME`, `.llvm_stackmaps`, `.llvm_faultmaps` | [`Code::side_table`]: traps, stack maps, source positions |
+//! | any that is writable | [`Code::data`], to be scanned, and [`Code::thread_data`] for each thread |
+//!
+//! A side table is always kept, with all that it refers to, unless its section says what code it is
+//! about (`SHF_LINK_ORDER`, flag `o` of assemblers): then it comes and goes with that.
 //!
 //! # Trust
 //!

@@ -153,3 +153,61 @@ impl Registered {
         runs.get_or_insert_with(|| Runs::new(ListUnwinder::new(calls)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::unwind::{plain_calls, table_about};
+    use super::*;
+    use std::ffi::c_void;
+
+    unsafe extern "C" {
+        fn _Unwind_Find_FDE(code: *const c_void, bases: *mut [usize; 3]) -> *const c_void;
+    }
+
+    fn is_found(code: &[u8; 16]) -> bool {
+        let mut bases = [0; 3];
+        // SAFETY: any address may be asked for, and the three bases have their place.
+        !unsafe { _Unwind_Find_FDE(code.as_ptr().cast(), &raw mut bases) }.is_null()
+    }
+
+    #[test]
+    fn an_unwinder_with_a_tree_gets_every_table_and_loses_it_again() {
+        // The calls of all libgccs are the same; only how many tables they bear differs.
+        let calls = match Unwinder::find() {
+            Some(Unwinder::List(_) | Unwinder::Tree(_)) => plain_calls(),
+            _ => return,
+        };
+        let tables = UnwindTables {
+            unwinder: OnceLock::from(calls.map(Unwinder::Tree)),
+            ..UnwindTables::default()
+        };
+        // Bytes that stand for functions: nobody is ever there.
+        let functions: Vec<Box<[u8; 16]>> = (0..20).map(|_| Box::default()).collect();
+        let frames: Vec<Box<[u8]>> = functions
+            .iter()
+            .map(|function| Box::from(table_about(function.as_ptr() as u64)))
+            .collect();
+        let mut added = Vec::new();
+        for (window, (function, table)) in functions.iter().zip(&frames).enumerate() {
+            let start = function.as_ptr() as usize;
+            let unwinder = tables.unwinder().expect("it was just put there");
+            // SAFETY: the table is well-made, about bytes of the test's own, and removed below.
+            added.push(unsafe { tables.add(unwinder, window / 8, start..start + 16, table) });
+        }
+        assert_eq!(tables.count(), (20, 20));
+        assert!(functions.iter().all(|function| is_found(function)));
+        let mut half: Vec<Table> = added.drain(..10).collect();
+        // SAFETY: they were added above, and nobody is in their functions.
+        unsafe { tables.remove(&mut half) };
+        assert_eq!(tables.count(), (10, 10));
+        let found: Vec<bool> = functions
+            .iter()
+            .map(|function| is_found(function))
+            .collect();
+        assert_eq!(found, [[false; 10], [true; 10]].concat());
+        // SAFETY: as above.
+        unsafe { tables.remove(&mut added) };
+        assert_eq!(tables.count(), (0, 0));
+        assert!(!functions.iter().any(|function| is_found(function)));
+    }
+}

@@ -137,15 +137,8 @@ pub(super) unsafe trait Registrar {
 }
 
 fn look_up() -> Option<Unwinder> {
-    let register = address_of(c"__register_frame")?;
-    let deregister = address_of(c"__deregister_frame")?;
-    // SAFETY: all unwinders have these functions with these signatures.
-    let calls = unsafe {
-        Calls {
-            register: std::mem::transmute::<usize, Take>(register),
-            deregister: std::mem::transmute::<usize, Take>(deregister),
-        }
-    };
+    let calls = plain_calls()?;
+    let register = calls.register as usize;
     // A name that only libunwind has. A process may have both, so the module has to be the same.
     let libunwinds = address_of(c"__unw_add_dynamic_fde").and_then(module_of);
     if libunwinds.is_some() && libunwinds == module_of(register) {
@@ -155,6 +148,18 @@ fn look_up() -> Option<Unwinder> {
         Some(tables) if tables.keeps_a_list() => Some(Unwinder::List(tables)),
         _ => Some(Unwinder::Tree(calls)),
     }
+}
+
+pub(super) fn plain_calls() -> Option<Calls> {
+    let register = address_of(c"__register_frame")?;
+    let deregister = address_of(c"__deregister_frame")?;
+    // SAFETY: all unwinders have these functions with these signatures.
+    Some(unsafe {
+        Calls {
+            register: std::mem::transmute::<usize, Take>(register),
+            deregister: std::mem::transmute::<usize, Take>(deregister),
+        }
+    })
 }
 
 fn table_calls() -> Option<TableCalls> {
@@ -241,7 +246,7 @@ impl TableCalls {
 struct AlignedTable([u8; 60]);
 
 /// An `.eh_frame` about 16 bytes at `function`.
-fn table_about(function: u64) -> [u8; 60] {
+pub(super) fn table_about(function: u64) -> [u8; 60] {
     let mut table = [0; 60];
     let mut at = 0;
     let mut put = |bytes: &[u8]| {
