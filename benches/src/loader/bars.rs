@@ -88,6 +88,12 @@ pub(crate) fn report(rows: &[Row]) -> String {
             let _ = writeln!(text, "not measured  {work}, {subject} / {}", bar.against.1);
             continue;
         };
+        let cpu = match (ours.cpu_ns, other.cpu_ns, &bar.needs) {
+            (Some(ours), Some(other), Faster(_)) => {
+                format!("; {:.1}x in CPU time", other as f64 / ours.max(1) as f64)
+            }
+            _ => String::new(),
+        };
         let (ratio, needed, holds) = match bar.needs {
             Faster(times) => {
                 let ratio = other.median_ns as f64 / ours.median_ns as f64;
@@ -105,7 +111,7 @@ pub(crate) fn report(rows: &[Row]) -> String {
         };
         let _ = writeln!(
             text,
-            "{verdict:<13} {work}, {subject}: {ratio:.2}x against {against} ({needed})"
+            "{verdict:<13} {work}, {subject}: {ratio:.2}x against {against} ({needed}{cpu})"
         );
     }
     for (work, limit, name, figure) in LIMITS {

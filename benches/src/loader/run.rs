@@ -142,6 +142,9 @@ fn measure(subject: &mut dyn Subject, work: &Work) -> Result<Measured> {
     std::thread::sleep(PAUSE);
     let cpu_ns = cpu_time() - cpu_before;
     subject.end()?;
+    // What a subject has freed, the allocator puts in order at the next request of some size, which
+    // would be the next subject's: after LLVM that takes longer than a whole load of others.
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(64 << 10)));
     Ok(Measured {
         samples,
         answers,
