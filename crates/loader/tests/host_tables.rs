@@ -230,13 +230,20 @@ fn data_of_the_process_is_reached_by_code_for_executables() -> Outcome {
         extern int first_value, second_value;
         __attribute__((noinline)) FILE *value(void) { return stderr; }
         __attribute__((noinline)) FILE **address(void) { return &stderr; }
-        long test(void) { return fileno(value()) + fileno(*address()) * 20; }
+        extern long table[4];
+        __attribute__((noinline)) long third(void) { return table[2]; }
+        __attribute__((noinline)) long *fourth(void) { return &table[3]; }
+        long test(void) {
+            return fileno(value()) + fileno(*address()) * 20 + third() - 3 + *fourth() - 4;
+        }
     "#;
+    let table = [1_i64, 2, 3, 4];
     for compiler in compiled::compilers() {
         for level in ["-O0", "-O1", "-O2"] {
             let flags = ["-fPIE", "-fno-stack-protector", level];
             let object = compiled::compile(compiler, "c", source, &flags)?;
-            let code = load_with(&NativeLoader::new(), &object, &["test"], &Host::default());
+            let host = Host([("table", &raw const table as u64)].into());
+            let code = load_with(&NativeLoader::new(), &object, &["test"], &host);
             assert_eq!(function(&code?, "test")?(), 42, "{compiler} {level}");
         }
     }

@@ -8,18 +8,20 @@
 //! | before | after |
 //! | --- | --- |
 //! | `[rex.w] 8d /r` `lea foo(%rip), %r` | `[rex.w] 8b /r` `mov slot(%rip), %r` |
-//! | `[rex.w] 8b /r` `mov foo(%rip), %r` | `e9 ..` `jmp veneer; nop`, to a *veneer* of the site's own |
+//! | the same with `foo + n` | `e9 ..` `jmp veneer; nop`, to a *veneer* of the site's own |
+//! | `[rex.w] 8b /r` `mov foo + n(%rip), %r` | the same |
 //!
-//! A veneer is `mov slot(%rip), %r; mov (%r), %r; jmp back`: the register is about to be overwritten, and
-//! flags and stack stay as they are. Everything else (stores, comparisons, other widths) stays refused.
+//! A veneer is `mov slot(%rip), %r`, then `mov n(%r), %r` or `lea n(%r), %r`, then `jmp back`: the
+//! register is about to be overwritten, and flags and stack stay as they are. Everything else (stores,
+//! comparisons, other widths) stays refused.
 //!
-//! Nothing in the object promises what instruction a field belongs to. The ABI's `PC32` with addend -4
-//! says that the field ends the instruction; the opcode, its operand and the prefixes in front are
-//! looked at, and where they could be part of another instruction, it is refused.
+//! Nothing in the object promises what instruction a field belongs to. The opcode, its operand and the
+//! prefixes in front are looked at, and where they could be part of another instruction, it is refused.
+//! Both instructions end with the field.
 
 use rustc_hash::FxHashMap;
 
-/// Bytes of a veneer: at most 17, in whole words.
+/// Bytes of a veneer: at most 20, in whole words.
 pub(super) const VENEER_SIZE: u64 = 24;
 
 /// Bytes in front of the field of the two instructions.
@@ -85,9 +87,15 @@ pub(super) struct Detour {
     pub(super) veneer: Vec<u8>,
 }
 
-/// A load whose first bytes are `front`, made to go through the slot at `slot`. The field lies at
-/// `field`, the veneer at `veneer`. `None` if something is out of reach.
-pub(super) fn detour(front: [u8; FRONT], field: u64, veneer: u64, slot: u64) -> Option<Detour> {
+/// An instruction whose first bytes are `front`, made to go through the slot at `slot`, and `offset` bytes
+/// from there. The field lies at `field`, the veneer at `veneer`. `None` if something is out of reach.
+pub(super) fn detour(
+    front: [u8; FRONT],
+    offset: i64,
+    field: u64,
+    veneer: u64,
+    slot: u64,
+) -> Option<Detour> {
     let distance = |from: u64, to: u64| {
         let distance = to.wrapping_sub(from) as i64;
         Some(i32::try_from(distance).ok()?.to_le_bytes())
@@ -99,20 +107,20 @@ pub(super) fn detour(front: [u8; FRONT], field: u64, veneer: u64, slot: u64) -> 
     // 66 90: a nop of two bytes.
     let jump = [0xe9, a, b, c, d, 0x66, 0x90];
 
-    let mut code = vec![rex, opcode, operand];
+    let mut code = vec![rex, 0x8b, operand];
     code.extend(distance(veneer.wrapping_add(7), slot)?);
-    // The register as its own base, with an offset of one byte, which every base can have.
+    // The register as its own base, with an offset of four bytes, which every base can have.
     let number = operand >> 3 & 7;
     let extension = rex >> 2 & 1;
     code.extend([
         0x48 | extension << 2 | extension,
-        0x8b,
-        0x40 | number << 3 | number,
+        opcode,
+        0x80 | number << 3 | number,
     ]);
     if number == 4 {
         code.push(0x24);
     }
-    code.push(0);
+    code.extend(i32::try_from(offset).ok()?.to_le_bytes());
     let back = veneer.wrapping_add(code.len() as u64 + 5);
     code.push(0xe9);
     code.extend(distance(back, end)?);
@@ -162,19 +170,22 @@ mod tests {
     #[test]
     fn a_detour_goes_and_comes_back() {
         // mov foo(%rip), %rdi
-        let found = detour([0x48, 0x8b, 0x3d], 0x103, 0x200, 0x300).expect("it is near");
+        let found = detour([0x48, 0x8b, 0x3d], 8, 0x103, 0x200, 0x300).expect("it is near");
         assert_eq!(found.jump, [0xe9, 0xfb, 0, 0, 0, 0x66, 0x90]);
         let expected = [
             0x48, 0x8b, 0x3d, 0xf9, 0, 0, 0, // mov 0x300(%rip), %rdi
-            0x48, 0x8b, 0x7f, 0, // mov 0(%rdi), %rdi
-            0xe9, 0xf7, 0xfe, 0xff, 0xff, // jmp 0x107
+            0x48, 0x8b, 0xbf, 8, 0, 0, 0, // mov 8(%rdi), %rdi
+            0xe9, 0xf4, 0xfe, 0xff, 0xff, // jmp 0x107
         ];
         assert_eq!(found.veneer, expected);
-        // mov foo(%rip), %r12: a base that needs a byte more.
-        let found = detour([0x4c, 0x8b, 0x25], 0x103, 0x200, 0x300).expect("it is near");
-        let middle = found.veneer.get(7..12);
-        assert_eq!(middle, Some(&[0x4d, 0x8b, 0x64, 0x24, 0][..]));
+        // lea foo-1(%rip), %r12: a base that needs a byte more.
+        let found = detour([0x4c, 0x8d, 0x25], -1, 0x103, 0x200, 0x300).expect("it is near");
+        assert_eq!(found.veneer.get(..3), Some(&[0x4c, 0x8b, 0x25][..]));
+        let middle = found.veneer.get(7..15);
+        let expected = [0x4d, 0x8d, 0xa4, 0x24, 0xff, 0xff, 0xff, 0xff];
+        assert_eq!(middle, Some(&expected[..]));
         assert!(found.veneer.len() as u64 <= VENEER_SIZE);
-        assert!(detour([0x48, 0x8b, 0x3d], 0x103, 1 << 40, 0x300).is_none());
+        assert!(detour([0x48, 0x8b, 0x3d], 0, 0x103, 1 << 40, 0x300).is_none());
+        assert!(detour([0x48, 0x8b, 0x3d], 1 << 40, 0x103, 0x200, 0x300).is_none());
     }
 }

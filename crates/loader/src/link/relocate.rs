@@ -334,7 +334,9 @@ impl<'a> Writer<'_, 'a> {
         };
         let start = at.wrapping_sub(3);
         let front = self.bytes_mut(start, 3)?.first_chunk().copied();
-        let found = front.and_then(|front| detour(front, at, veneer, slot));
+        // The field ends the instruction, which is what distances count from.
+        let offset = reference.addend.wrapping_add(4);
+        let found = front.and_then(|front| detour(front, offset, at, veneer, slot));
         let Some(found) = found else {
             let distance = slot.wrapping_sub(at) as i64;
             return Err(self.out_of_reach(section, reference, distance));

@@ -276,7 +276,11 @@ impl Field<'_, '_> {
             elf::R_X86_64_32S if absolute => value(To::Symbol, From::Zero, Range::Signed32),
             elf::R_X86_64_16 if absolute => value(To::Symbol, From::Zero, Range::Any16),
             elf::R_X86_64_8 if absolute => value(To::Symbol, From::Zero, Range::Any8),
-            elf::R_X86_64_PC32 if outside && self.borrowing() == Some(Borrowing::Address) => {
+            elf::R_X86_64_PC32
+                if outside
+                    && self.reference.addend == -4
+                    && self.borrowing() == Some(Borrowing::Address) =>
+            {
                 Action::Field {
                     to: To::Slot,
                     from: From::Place,
@@ -284,9 +288,7 @@ impl Field<'_, '_> {
                     rewrite: Rewrite::AddressToLoad,
                 }
             }
-            elf::R_X86_64_PC32 if outside && self.borrowing() == Some(Borrowing::Value) => {
-                distance(To::Veneer)
-            }
+            elf::R_X86_64_PC32 if outside && self.borrowing().is_some() => distance(To::Veneer),
             elf::R_X86_64_PC64
             | elf::R_X86_64_PC32
             | elf::R_X86_64_PLT32
@@ -336,7 +338,7 @@ impl Field<'_, '_> {
 
     /// How the instruction, which has no slot, can do with one.
     fn borrowing(&self) -> Option<Borrowing> {
-        if self.section.kind != SectionKind::Text || self.reference.addend != -4 {
+        if self.section.kind != SectionKind::Text {
             return None;
         }
         let field = usize::try_from(self.reference.offset).ok()?;

@@ -110,6 +110,11 @@ pub(crate) const CASES: &[Case] = &[
         "the address of data of the process (code for PIE)",
         "test: leaq stderr(%rip), %rax; cmpq stderr@GOTPCREL(%rip), %rax; sete %al; movzbl %al, %eax; imull $42, %eax; ret",
     ),
+    run(
+        elf::R_X86_64_PC32,
+        "an address beyond that of data of the process (code for PIE)",
+        "test: leaq outside_data + 16(%rip), %r8; movl -16(%r8), %eax; ret",
+    ),
     refuse(
         elf::R_X86_64_PC32,
         "a store to data of the process (code for PIE)",
