@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use rekindle_cache_core::artifact::{Code as _, Image, Loader};
 use rekindle_loader::{Code, NativeLoader};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const FEW: usize = 10;
 const MANY: usize = 30_000;
@@ -19,9 +19,13 @@ const THROWS: usize = 2000;
 /// First throws per row, each after a load of its own.
 const FIRST_THROWS: usize = 200;
 
-/// Loads of each kind per sample, and samples, of the cost of registering.
-const GROUP: usize = 100;
-const GROUPS: usize = 60;
+/// Loads of each kind per sample, and samples, of the cost of registering. So many that merging tables
+/// is part of each sample.
+const GROUP: usize = 1000;
+const GROUPS: usize = 40;
+
+/// Before each group: the helper thread makes memory ready for it, as that is not the question.
+const PAUSE: Duration = Duration::from_millis(4);
 
 /// Throws through two frames and catches; the constants make it about as large as a definition.
 const THROWS_SOURCE: &str = r#"
@@ -131,6 +135,7 @@ fn registering(tools: &Tools, folder: &Path) -> Result<Vec<Row>> {
     let flags = ["-fno-asynchronous-unwind-tables", "-fno-exceptions"];
     let without = image(&loader, tools, folder, PLAIN_SOURCE, &flags)?;
     let time = |image: &Image| {
+        std::thread::sleep(PAUSE);
         let began = Instant::now();
         for _ in 0..GROUP {
             load(&loader, image)?;
