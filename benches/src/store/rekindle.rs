@@ -103,8 +103,8 @@ impl Open for OpenStore {
 fn metadata() -> Metadata {
     Metadata {
         manifest: Manifest {
-            dependencies: Vec::new(),
             object_key: [7; 32],
+            ..Manifest::default()
         },
         entry: Entry {
             name: "user/benchmark".to_owned(),

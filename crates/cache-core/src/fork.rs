@@ -56,6 +56,11 @@ impl<T: Send + Sync> PerProcess<T> {
         // SAFETY: as above; the state of the parent's time stays where it is, untouched.
         unsafe { &(*now).value }
     }
+
+    /// Whether `value`, which [`get`](Self::get) gave, is still this process's.
+    pub fn is_current(&self, value: &T) -> bool {
+        ptr::eq(self.get(), value)
+    }
 }
 
 impl<T> PerProcess<T> {
@@ -90,7 +95,11 @@ impl<T> Held<T> {
 }
 
 /// Knows whether this is still the process that made it.
-enum Sentinel {
+#[derive(Debug)]
+pub struct Sentinel(Home);
+
+#[derive(Debug)]
+enum Home {
     /// A page that holds 1 here, and 0 in any child.
     Page(NonNull<AtomicU32>),
     /// The kernel has no such pages.
@@ -103,11 +112,16 @@ unsafe impl Send for Sentinel {}
 unsafe impl Sync for Sentinel {}
 
 impl Sentinel {
-    fn new() -> Self {
-        Self::page().unwrap_or_else(|| Self::Pid(rustix::process::getpid()))
+    /// Of this process.
+    #[expect(
+        clippy::new_without_default,
+        reason = "what it is depends on the process"
+    )]
+    pub fn new() -> Self {
+        Self(Self::page().unwrap_or_else(|| Home::Pid(rustix::process::getpid())))
     }
 
-    fn page() -> Option<Self> {
+    fn page() -> Option<Home> {
         let size = rustix::param::page_size();
         let flags = MapFlags::PRIVATE;
         // SAFETY: a fresh mapping, which no address that Rust knows of lies in.
@@ -129,23 +143,67 @@ impl Sentinel {
         let word = NonNull::new(page.cast::<AtomicU32>())?;
         // SAFETY: a page is aligned for and large enough for a word, and is writable.
         unsafe { word.as_ref() }.store(1, Ordering::Relaxed);
-        Some(Self::Page(word))
+        Some(Home::Page(word))
     }
 
-    fn is_home(&self) -> bool {
-        match self {
+    /// Whether this is the process that made it, and no child of it.
+    pub fn is_home(&self) -> bool {
+        match &self.0 {
             // SAFETY: the page stays mapped until `drop`.
-            Self::Page(word) => unsafe { word.as_ref() }.load(Ordering::Relaxed) == 1,
-            Self::Pid(pid) => *pid == rustix::process::getpid(),
+            Home::Page(word) => unsafe { word.as_ref() }.load(Ordering::Relaxed) == 1,
+            Home::Pid(pid) => *pid == rustix::process::getpid(),
         }
     }
 }
 
 impl Drop for Sentinel {
     fn drop(&mut self) {
-        if let Self::Page(word) = self {
+        if let Home::Page(word) = &self.0 {
             // SAFETY: the mapping is ours, of that size, and `self` was the last to know it.
             let _ = unsafe { munmap(word.as_ptr().cast(), rustix::param::page_size()) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn a_child_has_a_state_of_its_own() {
+        let state = PerProcess::new(|| Mutex::new(0));
+        // Held during the fork, so it would never be free in the child.
+        let mut held = state.get().lock().expect("nobody panics");
+        *held = 1;
+        // SAFETY: the child makes no more than a page and a box, and ends without running anything else.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            let fresh = state.get().try_lock().is_ok_and(|value| *value == 0);
+            // SAFETY: ends the process at once.
+            unsafe { libc::_exit(i32::from(!fresh)) };
+        }
+        let mut status = 0;
+        // SAFETY: the child is this process's, and `status` is written during the call.
+        assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+        assert_eq!(status, 0);
+        assert_eq!(*held, 1);
+    }
+
+    #[test]
+    fn what_this_process_made_is_dropped_with_it() {
+        struct Noted(&'static AtomicBool);
+        impl Drop for Noted {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        static DROPPED: AtomicBool = AtomicBool::new(false);
+        let mut state = PerProcess::new(|| Noted(&DROPPED));
+        assert!(state.get_mut_if_home().is_some());
+        assert!(!DROPPED.load(Ordering::Relaxed));
+        drop(state);
+        assert!(DROPPED.load(Ordering::Relaxed));
     }
 }

@@ -105,11 +105,11 @@ pub use shared::SharingStatistics;
 pub use unload::UnloadError;
 
 use load::Runtime;
-use memory::fork::PerProcess;
 use memory::process::ProcessSymbols;
 use memory::profile::Profile;
 use memory::room::Windows;
 use rekindle_cache_core::artifact::{FormatId, Image, ImageRef, Loader, Symbols};
+use rekindle_cache_core::fork::PerProcess;
 use shared::Registry;
 use std::sync::{Arc, Mutex};
 use tls::host::HostVariables;

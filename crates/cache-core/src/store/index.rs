@@ -78,7 +78,7 @@ impl Bucket {
 
 fn bucket_checksum(entries: &[u8], start: u32, count: u32) -> u64 {
     let seed = u64::from(start) | u64::from(count) << 32;
-    xxhash_rust::xxh3::xxh3_64_with_seed(entries, seed)
+    twox_hash::XxHash3_64::oneshot_with_seed(seed, entries)
 }
 
 /// The number of buckets of an index of `entries` entries.

@@ -5,7 +5,7 @@
 //! entry on, under a handle of its own, and remember which image it is of: the process's end calls what
 //! is left in the right order, and unloading an image calls its own, the last one first.
 
-use super::fork::PerProcess;
+use rekindle_cache_core::fork::PerProcess;
 use std::ffi::{c_int, c_void};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

@@ -6,7 +6,6 @@
 mod ahead;
 mod barrier;
 pub(crate) mod finalise;
-pub(crate) mod fork;
 mod free;
 mod objects;
 pub(crate) mod process;

@@ -11,7 +11,6 @@
 use super::ahead::Ahead;
 use super::barrier::Barrier;
 use super::finalise;
-use super::fork::Sentinel;
 use super::free::FreeRanges;
 use super::profile::Profile;
 pub(crate) use super::span::Place;
@@ -20,6 +19,7 @@ use super::tables::{Table, UnwindTables};
 use super::window::{WINDOW_SIZE, Window, memory};
 use crate::error::LoadError;
 use crate::image::outline::Shape;
+use rekindle_cache_core::fork::Sentinel;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};

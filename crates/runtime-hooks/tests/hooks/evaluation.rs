@@ -232,3 +232,29 @@ fn what_the_host_changes_by_itself_is_not_recorded() {
     let (_, after) = sums.eval(&session, "user", "5+ran setting");
     assert!(matches!(after, Outcome::Bypass(_)), "{after:?}");
 }
+
+/// Recorded with a function of the host; when the host does not know it any more, that of the C library
+/// is no recorded dependency.
+#[test]
+fn a_name_that_the_host_has_forgotten_is_not_looked_up_elsewhere() {
+    extern "C" fn other(_: i64) -> i64 {
+        99
+    }
+    let cache = in_memory();
+    let sums = Sums::default();
+    let word = other as *const () as u64;
+    sums.words.borrow_mut().insert("labs".to_owned(), word);
+    assert_eq!(sums.eval(&cache.session(), "a", "labs -7"), (99, NEW));
+    assert_eq!(
+        sums.eval(&cache.session(), "a", "labs -7"),
+        (99, Outcome::Hit)
+    );
+    sums.words.borrow_mut().remove("labs");
+    let (sum, outcome) = sums.eval(&cache.session(), "a", "labs -7");
+    assert_eq!(sum, 7);
+    assert!(matches!(outcome, Outcome::Rejected(_)), "{outcome}");
+    assert_eq!(
+        sums.eval(&cache.session(), "a", "labs -7"),
+        (7, Outcome::Hit)
+    );
+}
