@@ -72,6 +72,10 @@ const BARS: &[(&str, usize, f64)] = &[
 /// How many times as fast as a file each `flush-1000` has to be.
 const FLUSH_BAR: f64 = 10.0;
 
+/// How much longer a put may take in a store with a hundred times the records: nothing on its way may
+/// depend on their number, but more of what it touches is in no processor's cache.
+const GROWTH_BAR: f64 = 1.5;
+
 /// Bytes of mapped index that a record may have, and of heap.
 const INDEX_BAR: f64 = 24.0;
 const HEAP_BAR: f64 = 1.0;
@@ -137,6 +141,17 @@ fn print_bars(rows: &[Row]) {
             let must = format!("<= {bar} B");
             print_bar(what, &format!("{each:.2} B"), &must, each <= bar);
         }
+    }
+    if let (Some(few), Some(many)) = (ours("put", 10_000), ours("put", 1_000_000)) {
+        let ratio = many.median_ns / few.median_ns;
+        let must = format!("<= {GROWTH_BAR}x");
+        let is = format!("{ratio:.2}x");
+        print_bar(
+            "put, of 1,000,000 over 10,000",
+            &is,
+            &must,
+            ratio <= GROWTH_BAR,
+        );
     }
     let files = rows
         .iter()

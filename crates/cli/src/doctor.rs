@@ -410,7 +410,7 @@ impl Findings {
             0 => writeln!(out, "\nNothing keeps the cache from working."),
             problems => writeln!(
                 out,
-                "\n{}; each has what mends it below.",
+                "\n{}; below each stands what mends it.",
                 counted(problems, "problem")
             ),
         }

@@ -30,7 +30,8 @@ pub(crate) fn run(place: &Place, options: &Prune, out: &mut Printer) -> anyhow::
         let oldest = now().saturating_sub(age.as_secs());
         let old = store.retain(&mut |record| {
             let created = record.metadata.entry.created.to_native();
-            created >= oldest
+            // Zero where its process had no clock.
+            created == 0 || created >= oldest
         })?;
         removed = Removed::of(&old);
     }
