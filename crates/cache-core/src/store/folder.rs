@@ -665,6 +665,7 @@ impl Store for FolderStore {
             records: state.residents.records() + snapshot.records(),
             bytes: state.residents.bytes() + snapshot.bytes(),
             packs: snapshot.packs().len() as u64,
+            index_bytes: snapshot.index_bytes(),
             damaged: seen + snapshot.lost().len() as u64,
             faults: self.faults.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),

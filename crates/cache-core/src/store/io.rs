@@ -147,6 +147,23 @@ pub trait Io: Send + Sync + Debug {
         file.set_len(length)
     }
 
+    /// Has the operating system begin to write what was written to `file`, so that there is less to wait
+    /// for when it is synced.
+    fn begin_sync(&self, file: &File, path: &Path) {
+        let _ = path;
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::fd::AsRawFd;
+            // SAFETY: The descriptor is open for as long as `file` is borrowed, and no memory is involved.
+            // What comes of it does not matter: the sync that follows is what counts.
+            unsafe {
+                libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE);
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = file;
+    }
+
     /// Returns when the contents of `file` are on the disk.
     ///
     /// # Errors

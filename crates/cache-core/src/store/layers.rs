@@ -209,6 +209,7 @@ impl Store for Layers {
             sum.records += one.records;
             sum.bytes += one.bytes;
             sum.packs += one.packs;
+            sum.index_bytes += one.index_bytes;
             sum.damaged += one.damaged;
             sum.faults += one.faults;
             sum.dropped += one.dropped;

@@ -188,6 +188,8 @@ pub struct StoreStatistics {
     pub bytes: u64,
     /// Packs.
     pub packs: u64,
+    /// Bytes of the packs' indexes, which are used as they lie in the files.
+    pub index_bytes: u64,
     /// Packs or records found damaged.
     pub damaged: u64,
     /// File operations that failed, and files that were refused because others could have written them.

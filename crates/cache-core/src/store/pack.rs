@@ -122,6 +122,11 @@ impl Pack {
                 (nothing, Some(what))
             }
         };
+        // Advice is for whole pages, and the last page of the records is the first of the index.
+        source.advise(
+            0..tail.records.end,
+            tail.directory.start.max(tail.records.end)..tail.index.end,
+        );
         let mut pack = Self {
             id,
             path: path.to_owned(),
@@ -186,6 +191,16 @@ impl Pack {
         match &self.index {
             Index::Filed { entries, .. } => (entries.len() / size_of::<IndexEntry>()) as u64,
             Index::Recovered(entries) => entries.len() as u64,
+        }
+    }
+
+    /// The bytes of its index that are used as they lie in the file.
+    pub(super) fn index_bytes(&self) -> u64 {
+        match &self.index {
+            Index::Filed {
+                directory, entries, ..
+            } => (directory.len() + entries.len()) as u64,
+            Index::Recovered(_) => 0,
         }
     }
 

@@ -118,6 +118,8 @@ impl Segment {
         let records_end = self.length;
         let after = format::after_records(entries, lists, records_end);
         self.append(io, &after)?;
+        // The disk writes while the digest is taken.
+        io.begin_sync(&self.file, &self.path);
         // Of what is in the file, read back: what comes to be in it is what the digest speaks of.
         let digest = self.digest(io)?;
         self.append(

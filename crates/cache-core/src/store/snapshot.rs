@@ -56,6 +56,11 @@ impl Snapshot {
         self.packs.iter().map(|pack| pack.bytes()).sum()
     }
 
+    /// The bytes of the indexes of all packs.
+    pub(super) fn index_bytes(&self) -> u64 {
+        self.packs.iter().map(|pack| pack.index_bytes()).sum()
+    }
+
     /// The records of all packs.
     pub(super) fn records(&self) -> u64 {
         self.packs.iter().map(|pack| pack.records()).sum()

@@ -4,7 +4,7 @@
 //! with SIGBUS. There each part is read when it is needed, and a read that fails is a miss with a reason.
 
 use super::io::{self, Io};
-use memmap2::Mmap;
+use memmap2::{Advice, Mmap};
 use rkyv::util::AlignedVec;
 use std::fs::File;
 use std::ops::Range;
@@ -37,7 +37,24 @@ impl Source {
                 length,
             }));
         }
-        io.map(file, path).map(Self::Mapped)
+        let map = io.map(file, path)?;
+        let _ = map.advise(Advice::Random);
+        Ok(Self::Mapped(map))
+    }
+
+    /// Tells the kernel how the parts of a mapped file will be read: records one after the other, since they
+    /// lie in the order of loading, and a large index at random. Before this is called, all is taken to
+    /// be read at random, so that opening does not read ahead.
+    pub(super) fn advise(&self, records: Range<usize>, index: Range<usize>) {
+        /// An index up to this size may as well be read as a whole.
+        const SMALL_INDEX: usize = 1 << 20;
+        if let Self::Mapped(map) = self {
+            // It is advice: what comes of it changes nothing but the time that it takes.
+            let _ = map.advise_range(Advice::Normal, records.start, records.len());
+            if index.len() <= SMALL_INDEX {
+                let _ = map.advise_range(Advice::Normal, index.start, index.len());
+            }
+        }
     }
 
     /// The length of the file when it was opened.

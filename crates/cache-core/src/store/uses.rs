@@ -22,6 +22,7 @@ use super::io::{self, Io};
 use crate::digest::checksum;
 use rustc_hash::FxHashMap;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use zerocopy::{
@@ -44,7 +45,8 @@ pub(super) const LARGE: u64 = 4 << 20;
 
 /// Uses by this process since they were last written.
 pub(super) struct Uses {
-    slots: Box<[AtomicU64]>,
+    /// Made at the first use.
+    slots: OnceLock<Box<[AtomicU64]>>,
     any: AtomicBool,
 }
 
@@ -74,10 +76,8 @@ struct Entry {
 
 impl Uses {
     pub(super) fn new() -> Self {
-        // Zeroed by the operating system, and not touched until a slot is used.
-        let slots = <[AtomicU64]>::new_box_zeroed_with_elems(1 << SLOT_BITS);
         Self {
-            slots: slots.unwrap_or_default(),
+            slots: OnceLock::new(),
             any: AtomicBool::new(false),
         }
     }
@@ -86,7 +86,12 @@ impl Uses {
     #[inline]
     pub(super) fn note(&self, prefix: u64) {
         let place = (prefix >> (u64::BITS - SLOT_BITS)) as usize;
-        let Some(slot) = self.slots.get(place) else {
+        let slots = self.slots.get_or_init(|| {
+            // Zeroed by the operating system, and not touched until a slot is used.
+            let slots = <[AtomicU64]>::new_box_zeroed_with_elems(1 << SLOT_BITS);
+            slots.unwrap_or_default()
+        });
+        let Some(slot) = slots.get(place) else {
             return;
         };
         let tag = prefix << COUNT_BITS;
@@ -107,7 +112,7 @@ impl Uses {
             return Vec::new();
         }
         (0u64..)
-            .zip(&self.slots)
+            .zip(self.slots.get().into_iter().flatten())
             .filter(|(_, slot)| slot.load(Ordering::Relaxed) != 0)
             .map(|(place, slot)| {
                 let seen = slot.swap(0, Ordering::Relaxed);
