@@ -9,7 +9,7 @@ use super::uses::Use;
 use rustc_hash::FxHashMap;
 
 /// Bytes of the index for each record.
-const INDEX: u64 = 20;
+const INDEX: u64 = 22;
 
 const DAY: f64 = 86_400.0;
 

@@ -21,8 +21,7 @@
 //! | part | bytes | what |
 //! | --- | --- | --- |
 //! | | | zeros up to a multiple of 64 |
-//! | directory | 16 per bucket | where each bucket of the index is, and its checksum: see [`index`] |
-//! | index | 16 per record | where each record is |
+//! | index | 64 per bucket | where each record is: see [`index`] |
 //! | replaced | 8 per pack | the numbers of the packs in whose place this one has come |
 //! | removed | 8 per record | the identities that the removals among the records name |
 //! | footer | 96 | |
@@ -58,8 +57,8 @@ pub(crate) const FORMAT_VERSION: u32 = 2;
 /// Bytes of the footer.
 pub(super) const FOOTER: usize = size_of::<Footer>();
 
-/// The directory starts at a multiple of this: a cache line.
-const DIRECTORY_ALIGNMENT: usize = 64;
+/// The index starts at a multiple of this: a cache line.
+const INDEX_ALIGNMENT: usize = 64;
 
 /// Where the first record starts.
 pub(super) const RECORDS_START: usize = size_of::<FileHeader>();
@@ -115,7 +114,8 @@ struct Footer {
 pub(super) struct Tail {
     /// Where the records are.
     pub(super) records: Range<usize>,
-    pub(super) directory: Range<usize>,
+    /// Their number.
+    pub(super) count: u64,
     pub(super) index: Range<usize>,
     /// The numbers of the packs in whose place this one has come.
     pub(super) replaced: Vec<u64>,
@@ -193,19 +193,18 @@ impl Lists<'_> {
     }
 }
 
-/// Directory, index and lists of a file whose records end at `records_end`, for `entries` in index order.
+/// Index and lists of a file whose records end at `records_end`; `None` if it is too large for an index.
 pub(super) fn after_records(
-    entries: &[IndexEntry],
+    entries: Vec<IndexEntry>,
     lists: &Lists<'_>,
     records_end: u64,
-) -> Vec<u8> {
-    let padding = records_end.next_multiple_of(DIRECTORY_ALIGNMENT as u64) - records_end;
-    let directory = index::directory(entries);
+) -> Option<Vec<u8>> {
+    let padding = records_end.next_multiple_of(INDEX_ALIGNMENT as u64) - records_end;
+    let buckets = index::build(entries)?;
     let mut bytes = vec![0; padding as usize];
-    bytes.extend_from_slice(directory.as_bytes());
-    bytes.extend_from_slice(entries.as_bytes());
+    bytes.extend_from_slice(buckets.as_bytes());
     bytes.extend_from_slice(&lists.bytes());
-    bytes
+    Some(bytes)
 }
 
 /// The footer of such a file, where `digest` is the BLAKE3 of all that comes before it.
@@ -251,21 +250,19 @@ pub(super) fn read_tail(file: &Source) -> Result<Tail, &'static str> {
     let places = || {
         let count = usize::try_from(footer.records.get()).ok()?;
         let records_end = usize::try_from(footer.records_end.get()).ok()?;
-        let directory = records_end.checked_next_multiple_of(DIRECTORY_ALIGNMENT)?;
+        let index = records_end.checked_next_multiple_of(INDEX_ALIGNMENT)?;
         let buckets = index::bucket_count(count).checked_mul(size_of::<Bucket>())?;
-        let index = directory.checked_add(buckets)?;
-        let replaced = index.checked_add(count.checked_mul(size_of::<IndexEntry>())?)?;
+        let replaced = index.checked_add(buckets)?;
         let count = |count: U64<LittleEndian>| usize::try_from(count.get()).ok()?.checked_mul(8);
         let removed = replaced.checked_add(count(footer.replaced)?)?;
         let found_end = removed.checked_add(count(footer.removed)?)?;
         (records_end >= RECORDS_START && found_end == end).then_some((
             RECORDS_START..records_end,
-            directory..index,
             index..replaced,
             replaced..removed,
         ))
     };
-    let (records, directory, index, replaced) =
+    let (records, index, replaced) =
         places().ok_or("the footer tells of an index that is not there")?;
     let bytes = file.part(replaced.start..end, &mut scratch)?;
     if checksum(bytes) != footer.lists_checksum.get() {
@@ -277,7 +274,7 @@ pub(super) fn read_tail(file: &Source) -> Result<Tail, &'static str> {
         .unwrap_or_default();
     Ok(Tail {
         records,
-        directory,
+        count: footer.records.get(),
         index,
         replaced: replaced.iter().map(|id| id.get()).collect(),
         removed: removed.iter().map(|identity| identity.get()).collect(),
@@ -323,7 +320,7 @@ mod tests {
             replaced: &[7, 8],
             removed: &[5],
         };
-        good.extend(after_records(&entries, &lists, 32));
+        good.extend(after_records(entries.to_vec(), &lists, 32).expect("small"));
         let index_end = good.len() - 24;
         good.extend(footer(2, &lists, 32, [9; 32]));
         let folder = tempfile::tempdir().expect("a folder");
@@ -337,8 +334,8 @@ mod tests {
             read_tail(&Source::new(&io, &file, &path).expect("mapped"))
         };
         let tail = read(&good).expect("intact");
-        assert_eq!(tail.records, 32..32);
-        assert_eq!((tail.directory, tail.index), (64..80, 80..112));
+        assert_eq!((tail.records, tail.count), (32..32, 2));
+        assert_eq!(tail.index, 64..128);
         assert_eq!((tail.replaced, tail.removed), (vec![7, 8], vec![5]));
         assert_eq!(tail.digest, [9; 32]);
         for place in index_end..good.len() {

@@ -1,143 +1,175 @@
 //! The index of a pack: where the records of a key are.
 //!
-//! Entries are sorted by the first eight bytes of the key, big-endian, and of equal ones the one that
-//! lies later in the file comes first, because it is the newer. Keys are digests, so entries are spread
-//! evenly: the index is cut into buckets of about four entries by the value of those eight bytes, and a
-//! directory says where each bucket starts. A look-up reads one directory entry and one bucket.
-//!
-//! Directory entry, 16 bytes, one for each bucket:
+//! It is a hash table without a hash: keys are digests, so the first eight bytes of one, as a big-endian
+//! number p, are spread evenly. Of b buckets, the home of a key is bucket p * b / 2^64. A bucket is a cache
+//! line, so a look-up reads one line of the index and then the record:
 //!
 //! | offset | bytes | what |
 //! | --- | --- | --- |
-//! | 0 | 4 | number of index entries before the bucket |
-//! | 4 | 4 | number of index entries in it |
-//! | 8 | 8 | XXH3 of the bucket's index entries, with bytes 0 to 8 of this as the seed |
+//! | 0 | 8 | XXH3 of the slots, with the number of the bucket as the seed |
+//! | 8 | 56 | seven slots of 8 bytes, those in use first |
 //!
-//! Index entry, 16 bytes: the first eight bytes of the key as a number, and the offset of the record.
-//! With n records there are n / 4 buckets, rounded up, and the bucket of a prefix p is p * buckets / 2^64.
-//! That is 20 bytes for each record.
+//! | offset in a slot | bytes | what |
+//! | --- | --- | --- |
+//! | 0 | 4 | the low half of p |
+//! | 4 | 4 | a sixteenth of the record's offset; 0 if the slot is not in use |
 //!
-//! The checksum of a bucket is taken each time that the bucket is used: four entries are a cache line, and
-//! cost less than fetching it; nothing has to be remembered in memory, and what changes later is seen too.
+//! What finds no room in its home is in the next bucket that has some, around the end to the first. So a
+//! look-up goes on while buckets are full. Of one key, newer records come before older ones. With n records
+//! there are n / 3 buckets, rounded up: 21.3 bytes for each record, and about three buckets in a hundred
+//! are full.
+//!
+//! The checksum of a bucket is taken, on a copy, each time that the bucket is used. It costs less than
+//! fetching the bucket, nothing has to be remembered in memory, and what changes later is seen too.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, LittleEndian, U32, U64, Unaligned};
 
-/// Index entries for each bucket, on average.
-const PER_BUCKET: usize = 4;
+/// Records for each bucket, on average.
+const PER_BUCKET: usize = 3;
 
-/// Where one record is: 16 bytes of a pack.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
-)]
-#[repr(C)]
+/// Slots of a bucket.
+const SLOTS: usize = 7;
+
+/// Offsets are counted in this many bytes.
+const UNIT: u64 = 16;
+
+/// A pack whose records end beyond this cannot be indexed: 64 GiB.
+pub(super) const MOST_BYTES: u64 = UNIT << u32::BITS;
+
+/// Where one record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct IndexEntry {
-    prefix: U64<LittleEndian>,
-    offset: U64<LittleEndian>,
+    /// The first eight bytes of the record's key.
+    pub(super) prefix: u64,
+    pub(super) offset: u64,
+}
+
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(super) struct Slot {
+    low: U32<LittleEndian>,
+    place: U32<LittleEndian>,
+}
+
+/// A bucket, in memory of this process.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(super) struct Bucket {
+    checksum: U64<LittleEndian>,
+    slots: [Slot; SLOTS],
 }
 
 impl IndexEntry {
     pub(super) fn new(prefix: u64, offset: u64) -> Self {
-        Self {
-            prefix: U64::new(prefix),
-            offset: U64::new(offset),
-        }
+        Self { prefix, offset }
     }
-
-    /// The first eight bytes of the record's key.
-    pub(super) fn prefix(&self) -> u64 {
-        self.prefix.get()
-    }
-
-    /// The offset of the record in the file; unchecked.
-    pub(super) fn offset(&self) -> usize {
-        usize::try_from(self.offset.get()).unwrap_or(usize::MAX)
-    }
-}
-
-/// Where one bucket of the index is: 16 bytes of a pack.
-#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-pub(super) struct Bucket {
-    start: U32<LittleEndian>,
-    count: U32<LittleEndian>,
-    checksum: U64<LittleEndian>,
 }
 
 impl Bucket {
-    /// The places of its entries in the index; unchecked.
-    pub(super) fn entries(&self) -> std::ops::Range<usize> {
-        let start = self.start.get() as usize;
-        start..start.saturating_add(self.count.get() as usize)
+    /// The copy of a bucket, if it is what was written for bucket `number`.
+    pub(super) fn check(bytes: &[u8], number: usize) -> Option<Self> {
+        let bucket = Self::read_from_bytes(bytes).ok()?;
+        (bucket.checksum.get() == bucket.sum(number)).then_some(bucket)
     }
 
-    /// Whether `entries`, the bytes of its entries, are those that were written.
-    pub(super) fn is_intact(&self, entries: &[u8]) -> bool {
-        self.checksum.get() == bucket_checksum(entries, self.start.get(), self.count.get())
+    fn sum(&self, number: usize) -> u64 {
+        xxhash_rust::xxh3::xxh3_64_with_seed(self.slots.as_bytes(), number as u64)
+    }
+
+    /// The offsets of records whose keys may start with `prefix`, newest first.
+    pub(super) fn places_of(&self, prefix: u64) -> impl Iterator<Item = usize> + use<'_> {
+        self.places()
+            .filter(move |(low, _)| *low == low_half(prefix))
+            .map(|(_, offset)| offset)
+    }
+
+    /// The low half of the prefix of each record, and its offset.
+    pub(super) fn places(&self) -> impl Iterator<Item = (u32, usize)> + use<'_> {
+        self.slots
+            .iter()
+            .take_while(|slot| slot.place.get() != 0)
+            .map(|slot| {
+                let offset = u64::from(slot.place.get()) * UNIT;
+                let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+                (slot.low.get(), offset)
+            })
+    }
+
+    /// Whether what has its home here may be in the next bucket.
+    pub(super) fn is_full(&self) -> bool {
+        self.slots.last().is_some_and(|slot| slot.place.get() != 0)
     }
 }
 
-fn bucket_checksum(entries: &[u8], start: u32, count: u32) -> u64 {
-    let seed = u64::from(start) | u64::from(count) << 32;
-    twox_hash::XxHash3_64::oneshot_with_seed(seed, entries)
+/// The half of a prefix that a slot holds.
+pub(super) fn low_half(prefix: u64) -> u32 {
+    (prefix & u64::from(u32::MAX)) as u32
 }
 
-/// The number of buckets of an index of `entries` entries.
-pub(super) fn bucket_count(entries: usize) -> usize {
-    entries.div_ceil(PER_BUCKET)
+/// The number of buckets of an index of `records` records.
+pub(super) fn bucket_count(records: usize) -> usize {
+    records.div_ceil(PER_BUCKET)
 }
 
-/// The bucket of `prefix` among `buckets`.
-pub(super) fn bucket_of(prefix: u64, buckets: usize) -> usize {
+/// The home of `prefix` among `buckets`.
+pub(super) fn home(prefix: u64, buckets: usize) -> usize {
     // Below `buckets`, so it fits.
     ((u128::from(prefix) * buckets as u128) >> 64) as usize
 }
 
-/// Brings entries into the order in which they are searched.
-pub(super) fn sort(entries: &mut [IndexEntry]) {
-    entries.sort_unstable_by_key(|entry| (entry.prefix(), std::cmp::Reverse(entry.offset.get())));
-}
-
-/// The directory of `entries`, which are in order.
-pub(super) fn directory(entries: &[IndexEntry]) -> Vec<Bucket> {
-    let buckets = bucket_count(entries.len());
-    let mut rest = entries;
-    (0..buckets)
-        .map(|bucket| {
-            let start = entries.len() - rest.len();
-            let count = rest.partition_point(|entry| bucket_of(entry.prefix(), buckets) <= bucket);
-            let (inside, after) = rest.split_at(count);
-            rest = after;
-            // A pack of four thousand million records would be more than 400 GB.
-            let (start, count) = (start as u32, count as u32);
-            Bucket {
-                start: U32::new(start),
-                count: U32::new(count),
-                checksum: U64::new(bucket_checksum(inside.as_bytes(), start, count)),
+/// The buckets of `entries`, or `None` if one of them is not at a multiple of 16 below 64 GiB.
+pub(super) fn build(mut entries: Vec<IndexEntry>) -> Option<Vec<Bucket>> {
+    // Of one key the newest first, which is the one that lies last in the file.
+    entries.sort_unstable_by_key(|entry| (entry.prefix, std::cmp::Reverse(entry.offset)));
+    let none = Slot {
+        low: U32::new(0),
+        place: U32::new(0),
+    };
+    let empty = Bucket {
+        checksum: U64::new(0),
+        slots: [none; SLOTS],
+    };
+    let mut buckets = vec![empty; bucket_count(entries.len())];
+    let count = buckets.len();
+    for entry in &entries {
+        let place = entry.offset.checked_div(UNIT)?;
+        let place = u32::try_from(place).ok()?;
+        if place == 0 || entry.offset % UNIT != 0 {
+            return None;
+        }
+        let slot = Slot {
+            low: U32::new(low_half(entry.prefix)),
+            place: U32::new(place),
+        };
+        // There are more than twice as many slots as entries, so this ends.
+        let mut number = home(entry.prefix, count);
+        loop {
+            let free = buckets
+                .get_mut(number)?
+                .slots
+                .iter_mut()
+                .find(|slot| slot.place.get() == 0);
+            if let Some(free) = free {
+                *free = slot;
+                break;
             }
-        })
-        .collect()
+            number = (number + 1) % count;
+        }
+    }
+    for (number, bucket) in buckets.iter_mut().enumerate() {
+        bucket.checksum = U64::new(bucket.sum(number));
+    }
+    Some(buckets)
 }
 
-/// The entries of `prefix` among `entries`, newest first.
-///
-/// Entries that are out of order make it miss some, and nothing worse.
+/// The entries of `prefix` among `entries`, which are sorted, newest first.
 pub(super) fn search(
     entries: &[IndexEntry],
     prefix: u64,
 ) -> impl Iterator<Item = &IndexEntry> + use<'_> {
-    let first = if entries.len() <= 4 * PER_BUCKET {
-        entries
-            .iter()
-            .position(|entry| entry.prefix() >= prefix)
-            .unwrap_or(entries.len())
-    } else {
-        entries.partition_point(|entry| entry.prefix() < prefix)
-    };
-    entries
-        .get(first..)
-        .unwrap_or_default()
-        .iter()
-        .take_while(move |entry| entry.prefix() == prefix)
+    let first = entries.partition_point(|entry| entry.prefix < prefix);
+    let end = entries.partition_point(|entry| entry.prefix <= prefix);
+    entries.get(first..end).unwrap_or_default().iter().rev()
 }
 
 #[cfg(test)]
@@ -150,65 +182,82 @@ mod tests {
         prop::collection::vec(prefix, 0..200)
     }
 
+    fn entries(prefixes: &[u64]) -> Vec<IndexEntry> {
+        (2u64..)
+            .zip(prefixes)
+            .map(|(place, prefix)| IndexEntry::new(*prefix, place * 16))
+            .collect()
+    }
+
     /// What a look-up does with a whole index.
-    fn look_up(entries: &[IndexEntry], prefix: u64) -> Vec<usize> {
-        let directory = directory(entries);
-        let Some(bucket) = directory.get(bucket_of(prefix, directory.len())) else {
-            return Vec::new();
-        };
-        let inside = &entries[bucket.entries()];
-        assert!(bucket.is_intact(inside.as_bytes()));
-        search(inside, prefix).map(IndexEntry::offset).collect()
+    fn look_up(buckets: &[Bucket], prefix: u64) -> Vec<usize> {
+        let mut found = Vec::new();
+        for step in 0..buckets.len() {
+            let number = (home(prefix, buckets.len()) + step) % buckets.len();
+            let bucket = Bucket::check(buckets[number].as_bytes(), number).expect("intact");
+            found.extend(bucket.places_of(prefix));
+            if !bucket.is_full() {
+                break;
+            }
+        }
+        found
     }
 
     proptest! {
         #[test]
-        fn finds_all_and_only_those_of_the_key(prefixes in prefixes(), other in any::<u64>()) {
-            let mut entries: Vec<_> = (0u64..)
-                .zip(&prefixes)
-                .map(|(offset, prefix)| IndexEntry::new(*prefix, offset))
-                .collect();
-            sort(&mut entries);
+        fn finds_all_of_the_key_newest_first(prefixes in prefixes(), other in any::<u64>()) {
+            let mut entries = entries(&prefixes);
+            let buckets = build(entries.clone()).expect("small");
+            entries.sort_unstable();
             for wanted in prefixes.iter().copied().chain([other, 0, u64::MAX]) {
                 let expected: Vec<_> = (0..prefixes.len())
                     .rev()
                     .filter(|place| prefixes[*place] == wanted)
+                    .map(|place| (place + 2) * 16)
                     .collect();
-                prop_assert_eq!(look_up(&entries, wanted), expected);
-            }
-        }
-
-        #[test]
-        fn entries_in_disorder_do_no_harm(prefixes in prefixes(), wanted in any::<u64>()) {
-            let entries: Vec<_> = prefixes.iter().map(|prefix| IndexEntry::new(*prefix, 0)).collect();
-            for entry in search(&entries, wanted) {
-                prop_assert_eq!(entry.prefix(), wanted);
+                // Others with the same low half may be among them: their records tell them apart.
+                let found: Vec<_> = look_up(&buckets, wanted)
+                    .into_iter()
+                    .filter(|offset| prefixes[offset / 16 - 2] == wanted)
+                    .collect();
+                prop_assert_eq!(&found, &expected);
+                let searched: Vec<_> = search(&entries, wanted)
+                    .map(|entry| entry.offset as usize)
+                    .collect();
+                prop_assert_eq!(searched, expected);
             }
         }
     }
 
     #[test]
-    fn an_index_is_small() {
-        let mut entries: Vec<_> = (0..10_000u64)
-            .map(|n| IndexEntry::new(n.wrapping_mul(0x9e37_79b9_7f4a_7c15), n))
+    fn an_index_is_small_and_seldom_full() {
+        let prefixes: Vec<_> = (0..30_000u64)
+            .map(|n| crate::Digest::of("test", &n.to_le_bytes()).prefix())
             .collect();
-        sort(&mut entries);
-        let bytes = size_of_val(&directory(&entries)[..]) + size_of_val(&entries[..]);
-        assert!(bytes <= 24 * entries.len());
+        let buckets = build(entries(&prefixes)).expect("small");
+        assert!(size_of_val(&buckets[..]) <= 24 * prefixes.len());
+        let full = buckets.iter().filter(|bucket| bucket.is_full()).count();
+        assert!(full * 20 < buckets.len(), "{full} of {}", buckets.len());
     }
 
     #[test]
-    fn every_flip_in_bucket_or_directory_is_seen() {
-        let entries = [IndexEntry::new(1, 32), IndexEntry::new(2, 64)];
-        let good = directory(&entries);
-        for place in 0..16 {
-            let mut bytes = entries.as_bytes().to_vec();
+    fn offsets_that_no_slot_can_hold_are_refused() {
+        for bad in [0, 24, MOST_BYTES] {
+            assert!(build(vec![IndexEntry::new(1, bad)]).is_none(), "{bad}");
+        }
+        assert!(build(vec![IndexEntry::new(1, MOST_BYTES - 16)]).is_some());
+        assert!(build(Vec::new()).expect("nothing").is_empty());
+    }
+
+    #[test]
+    fn every_flip_in_a_bucket_is_seen_and_so_is_another_bucket() {
+        let good = build(entries(&[1, 2])).expect("small");
+        assert!(Bucket::check(good[0].as_bytes(), 0).is_some());
+        assert!(Bucket::check(good[0].as_bytes(), 1).is_none());
+        for place in 0..64 {
+            let mut bytes = good[0].as_bytes().to_vec();
             bytes[place] ^= 4;
-            assert!(!good[0].is_intact(&bytes));
-            let mut bytes = good.as_bytes().to_vec();
-            bytes[place] ^= 4;
-            let bad = Bucket::ref_from_bytes(&bytes).expect("the size of one");
-            assert!(!bad.is_intact(entries.as_bytes()));
+            assert!(Bucket::check(&bytes, 0).is_none(), "{place}");
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use super::eviction::{self, Room};
 use super::files::{self, Maintenance, fault};
+use super::index;
 use super::pack::Pack;
 use super::quarantine::{self, Quarantined};
 use super::record::Content;
@@ -17,6 +18,7 @@ use super::versions;
 use super::{FolderStore, Limits, Record, Store, StoreError};
 use rkyv::util::AlignedVec;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -235,9 +237,9 @@ impl FolderStore {
         let packs = snapshot.packs();
         let count = packs.len();
         let runs = match which {
-            Merge::All => runs_of_all(packs, self.limits.pack_bytes()),
+            Merge::All => runs_of_all(packs, self.most_bytes()),
             Merge::Due if count > ENOUGH_PACKS => {
-                vec![newest_run(packs, self.limits.pack_bytes())]
+                vec![newest_run(packs, self.most_bytes())]
             }
             Merge::Due => Vec::new(),
         };
@@ -331,7 +333,7 @@ impl FolderStore {
             let mut group = vec![last];
             while let Some(next) = surveys.last() {
                 bytes = bytes.saturating_add(next.bytes());
-                if next.is_whole() || bytes > limits.pack_bytes() {
+                if next.is_whole() || bytes > limits.pack_bytes().min(index::MOST_BYTES / 2) {
                     break;
                 }
                 group.extend(surveys.pop());
@@ -345,6 +347,11 @@ impl FolderStore {
         }
         pruned.bytes = before.saturating_sub(self.snapshot().bytes());
         Ok(pruned)
+    }
+
+    /// How large a pack is made by merging: no larger than an index can speak of, by far.
+    fn most_bytes(&self) -> u64 {
+        self.limits.pack_bytes().min(index::MOST_BYTES / 2)
     }
 
     /// Whether so many bytes can be written before what they replace is given back.
@@ -497,8 +504,9 @@ impl FolderStore {
         let mut known = uses::read(&*self.io, &self.folder);
         let mut present = rustc_hash::FxHashSet::default();
         for pack in self.snapshot().packs() {
-            pack.prefixes(&mut |prefix| {
-                present.insert(prefix);
+            let _ = pack.for_each(&mut |_| ControlFlow::Continue(()), &mut |placed| {
+                present.insert(placed.checked.key.0.prefix());
+                ControlFlow::Continue(())
             });
         }
         known.retain(|prefix, _| present.contains(prefix));

@@ -17,7 +17,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use zerocopy::FromBytes;
 
 /// An open pack.
 pub(super) struct Pack {
@@ -27,6 +26,7 @@ pub(super) struct Pack {
     /// Holds the shared lock by which others see that the file is in use.
     _file: File,
     records: Range<usize>,
+    count: u64,
     index: Index,
     /// The numbers of the packs in whose place this one has come.
     replaced: Vec<u64>,
@@ -43,11 +43,7 @@ pub(super) struct Pack {
 
 enum Index {
     /// In the file, with a checksum for each bucket.
-    Filed {
-        directory: Range<usize>,
-        entries: Range<usize>,
-        buckets: usize,
-    },
+    Filed { place: Range<usize>, buckets: usize },
     /// Made anew from the records that were found intact.
     Recovered(Vec<IndexEntry>),
 }
@@ -113,7 +109,7 @@ impl Pack {
                 let all = RECORDS_START..source.len();
                 let nothing = Tail {
                     records: all,
-                    directory: 0..0,
+                    count: 0,
                     index: 0..0,
                     replaced: Vec::new(),
                     removed: Vec::new(),
@@ -122,21 +118,17 @@ impl Pack {
                 (nothing, Some(what))
             }
         };
-        // Advice is for whole pages, and the last page of the records is the first of the index.
-        source.advise(
-            0..tail.records.end,
-            tail.directory.start.max(tail.records.end)..tail.index.end,
-        );
+        source.advise(0..tail.records.end, tail.index.clone());
         let mut pack = Self {
             id,
             path: path.to_owned(),
             source,
             _file: file,
             records: tail.records,
+            count: tail.count,
             index: Index::Filed {
-                buckets: tail.directory.len() / size_of::<Bucket>(),
-                directory: tail.directory,
-                entries: tail.index,
+                buckets: tail.index.len() / size_of::<Bucket>(),
+                place: tail.index,
             },
             replaced: tail.replaced,
             removed: tail.removed,
@@ -154,7 +146,8 @@ impl Pack {
                 }
             });
             pack.removed = removed;
-            index::sort(&mut entries);
+            entries.sort_unstable();
+            pack.count = entries.len() as u64;
             pack.index = Index::Recovered(entries);
             pack.records.end = end;
             pack.suspect(damage(path, end, what));
@@ -188,18 +181,13 @@ impl Pack {
 
     /// The number of its records, removals included.
     pub(super) fn records(&self) -> u64 {
-        match &self.index {
-            Index::Filed { entries, .. } => (entries.len() / size_of::<IndexEntry>()) as u64,
-            Index::Recovered(entries) => entries.len() as u64,
-        }
+        self.count
     }
 
     /// The bytes of its index that are used as they lie in the file.
     pub(super) fn index_bytes(&self) -> u64 {
         match &self.index {
-            Index::Filed {
-                directory, entries, ..
-            } => (directory.len() + entries.len()) as u64,
+            Index::Filed { place, .. } => place.len() as u64,
             Index::Recovered(_) => 0,
         }
     }
@@ -242,27 +230,51 @@ impl Pack {
         removed: &Removed,
         visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let prefix = key.0.prefix();
-        let mut scratch = AlignedVec::new();
-        let entries = match self.entries(prefix, &mut scratch) {
-            Ok(entries) => entries,
-            Err((offset, what)) => return self.damaged(offset, what, visit),
-        };
-        for entry in index::search(entries, prefix) {
-            self.show(entry, key, removed, visit)?;
+        let found = self.places_of(key.0.prefix(), &mut |offset| {
+            self.show(offset, key, removed, visit)
+        });
+        match found {
+            Ok(shown) => shown,
+            Err((offset, what)) => self.damaged(offset, what, visit),
         }
-        ControlFlow::Continue(())
     }
 
     /// Adds the identities of all readable records of `key` to `into`.
     pub(super) fn identities(&self, key: &FormKey, into: &mut Vec<u64>) {
-        let prefix = key.0.prefix();
-        let (mut scratch, mut buffer) = (AlignedVec::new(), AlignedVec::new());
-        let entries = self.entries(prefix, &mut scratch).unwrap_or_default();
-        for entry in index::search(entries, prefix) {
-            match self.read(entry.offset(), &mut buffer) {
+        let mut buffer = AlignedVec::new();
+        // What cannot be read cannot be removed either.
+        let _ = self.places_of(key.0.prefix(), &mut |offset| {
+            match self.read(offset, &mut buffer) {
                 Ok(found) if found.key == *key && !found.is_removal() => into.push(found.identity),
                 _ => {}
+            }
+            ControlFlow::Continue(())
+        });
+    }
+
+    /// Gives `each` the offsets of records whose keys may start with `prefix`, newest first; else where
+    /// and what is wrong with the index.
+    fn places_of(
+        &self,
+        prefix: u64,
+        each: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, (usize, &'static str)> {
+        match &self.index {
+            Index::Recovered(entries) => Ok(index::search(entries, prefix)
+                .try_for_each(|entry| each(usize::try_from(entry.offset).unwrap_or(usize::MAX)))),
+            Index::Filed { buckets, .. } => {
+                let mut number = index::home(prefix, *buckets);
+                for _ in 0..*buckets {
+                    let bucket = self.bucket(number)?;
+                    if bucket.places_of(prefix).try_for_each(&mut *each).is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                    if !bucket.is_full() {
+                        break;
+                    }
+                    number = (number + 1) % *buckets;
+                }
+                Ok(ControlFlow::Continue(()))
             }
         }
     }
@@ -287,59 +299,22 @@ impl Pack {
         )
     }
 
-    /// Entries among which are all of `prefix`, else where and what is wrong.
-    fn entries<'a>(
-        &'a self,
-        prefix: u64,
-        scratch: &'a mut AlignedVec,
-    ) -> Result<&'a [IndexEntry], (usize, &'static str)> {
-        match &self.index {
-            Index::Recovered(entries) => Ok(entries),
-            Index::Filed { buckets, .. } => {
-                self.bucket(index::bucket_of(prefix, *buckets), scratch)
-            }
-        }
-    }
-
-    /// The entries of a bucket, whose checksum is right; else where and what is wrong.
-    fn bucket<'a>(
-        &'a self,
-        number: usize,
-        scratch: &'a mut AlignedVec,
-    ) -> Result<&'a [IndexEntry], (usize, &'static str)> {
-        let Index::Filed {
-            directory,
-            entries,
-            buckets,
-        } = &self.index
-        else {
-            return Ok(&[]);
+    /// A copy of a bucket, whose checksum is right; else where and what is wrong.
+    fn bucket(&self, number: usize) -> Result<Bucket, (usize, &'static str)> {
+        let Index::Filed { place, .. } = &self.index else {
+            return Err((0, "there is no index"));
         };
-        if number >= *buckets {
-            return Ok(&[]);
-        }
-        let start = directory.start + number * size_of::<Bucket>();
-        let at = |what| (start, what);
+        let start = place.start.saturating_add(number * size_of::<Bucket>());
+        let mut scratch = AlignedVec::new();
         let bytes = self
             .source
-            .part(start..start + size_of::<Bucket>(), scratch)
-            .map_err(at)?;
-        let bucket =
-            Bucket::read_from_bytes(bytes).map_err(|_| at("the index's directory is cut off"))?;
-        let places = bucket.entries();
-        if places.end > entries.len() / size_of::<IndexEntry>() {
-            return Err(at(
-                "the index's directory tells of a bucket that is not there",
-            ));
-        }
-        let place = entries.start + places.start * size_of::<IndexEntry>()
-            ..entries.start + places.end * size_of::<IndexEntry>();
-        let offset = place.start;
-        let bytes = self.source.part(place, scratch).map_err(at)?;
-        if !bucket.is_intact(bytes) {
-            return Err((offset, "the checksum of a bucket of the index is wrong"));
-        }
-        <[IndexEntry]>::ref_from_bytes(bytes).map_err(|_| at("the index is cut off"))
+            .part(
+                start..start.saturating_add(size_of::<Bucket>()),
+                &mut scratch,
+            )
+            .map_err(|what| (start, what))?;
+        Bucket::check(bytes, number)
+            .ok_or((start, "the checksum of a bucket of the index is wrong"))
     }
 
     fn damaged(
@@ -355,17 +330,14 @@ impl Pack {
 
     fn show(
         &self,
-        entry: &IndexEntry,
+        offset: usize,
         wanted: &FormKey,
         removed: &Removed,
         visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        self.source.fetch(entry.offset());
+        self.source.fetch(offset);
         record::with_buffer(|buffer| {
-            let found = self.read(entry.offset(), buffer).and_then(|found| {
-                if found.key.0.prefix() != entry.prefix() {
-                    return Err("the index points to a record of another key");
-                }
+            let found = self.read(offset, buffer).and_then(|found| {
                 // Another key that begins alike, or removed.
                 if *wanted != found.key || removed.contains(&found.identity) {
                     return Ok(Content::Unknown);
@@ -375,7 +347,7 @@ impl Pack {
             match found {
                 Ok(Content::Code(record)) => visit(Found::Record(record)),
                 Ok(Content::Removal(_) | Content::Unknown) => ControlFlow::Continue(()),
-                Err(what) => self.damaged(entry.offset(), what, visit),
+                Err(what) => self.damaged(offset, what, visit),
             }
         })
     }
@@ -466,15 +438,20 @@ impl Pack {
             self.suspect(damage.clone());
             damaged(damage)
         };
-        let mut entries = Vec::new();
+        let mut places: Vec<(usize, u32)> = Vec::new();
+        let low = |entry: &IndexEntry| {
+            let offset = usize::try_from(entry.offset).unwrap_or(usize::MAX);
+            (offset, index::low_half(entry.prefix))
+        };
         match &self.index {
-            Index::Recovered(recovered) => entries.clone_from(recovered),
+            Index::Recovered(recovered) => places.extend(recovered.iter().map(low)),
             Index::Filed { buckets, .. } => {
-                let mut scratch = AlignedVec::new();
                 let mut is_whole = true;
                 for number in 0..*buckets {
-                    match self.bucket(number, &mut scratch) {
-                        Ok(bucket) => entries.extend_from_slice(bucket),
+                    match self.bucket(number) {
+                        Ok(bucket) => {
+                            places.extend(bucket.places().map(|(low, offset)| (offset, low)));
+                        }
                         Err((offset, what)) => {
                             is_whole = false;
                             damaged(offset, what)?;
@@ -482,41 +459,23 @@ impl Pack {
                     }
                 }
                 if !is_whole {
-                    entries.extend(self.walk(&mut |_| {}).0);
+                    places.extend(self.walk(&mut |_| {}).0.iter().map(low));
                 }
             }
         }
-        entries.sort_unstable_by_key(|entry| (entry.offset(), entry.prefix()));
-        entries.dedup();
+        places.sort_unstable();
+        places.dedup();
         let mut buffer = AlignedVec::new();
-        for entry in &entries {
-            match self.read(entry.offset(), &mut buffer) {
-                Ok(checked) if checked.key.0.prefix() == entry.prefix() => each(Placed {
-                    offset: entry.offset(),
-                    checked,
-                })?,
-                Ok(_) => damaged(
-                    entry.offset(),
-                    "the index points to a record of another key",
-                )?,
-                Err(what) => damaged(entry.offset(), what)?,
+        for (offset, low) in places {
+            match self.read(offset, &mut buffer) {
+                Ok(checked) if index::low_half(checked.key.0.prefix()) == low => {
+                    each(Placed { offset, checked })?;
+                }
+                Ok(_) => damaged(offset, "the index points to a record of another key")?,
+                Err(what) => damaged(offset, what)?,
             }
         }
         ControlFlow::Continue(())
-    }
-
-    /// Shows `each` the first eight bytes of the keys of all records.
-    pub(super) fn prefixes(&self, each: &mut dyn FnMut(u64)) {
-        let mut scratch = AlignedVec::new();
-        match &self.index {
-            Index::Recovered(entries) => entries.iter().for_each(|entry| each(entry.prefix())),
-            Index::Filed { buckets, .. } => {
-                for number in 0..*buckets {
-                    let entries = self.bucket(number, &mut scratch).unwrap_or_default();
-                    entries.iter().for_each(|entry| each(entry.prefix()));
-                }
-            }
-        }
     }
 
     /// Reads every byte of the file against the digest that was taken when it was sealed, and says

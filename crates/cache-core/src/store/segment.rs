@@ -7,7 +7,7 @@
 use super::StoreError;
 use super::files::{self, Lock, MERGING, PACK, SEGMENT, fault};
 use super::format::{self, Lists, Origin, Stamp};
-use super::index::{self, IndexEntry};
+use super::index::IndexEntry;
 use super::io::{self, Io, LockKind};
 use super::pack;
 use super::record::Content;
@@ -89,12 +89,11 @@ impl Segment {
     pub(super) fn seal(
         mut self,
         io: &dyn Io,
-        mut entries: Vec<IndexEntry>,
+        entries: Vec<IndexEntry>,
         lists: &Lists<'_>,
     ) -> Result<Sealed, StoreError> {
-        index::sort(&mut entries);
         let path = self.path.with_extension(PACK);
-        match self.complete(io, &entries, lists, &path) {
+        match self.complete(io, entries, lists, &path) {
             Ok(()) => {
                 let folder = path.parent();
                 let durable = folder.map_or(Ok(()), |folder| files::sync_folder(io, folder));
@@ -111,21 +110,22 @@ impl Segment {
     fn complete(
         &mut self,
         io: &dyn Io,
-        entries: &[IndexEntry],
+        entries: Vec<IndexEntry>,
         lists: &Lists<'_>,
         path: &Path,
     ) -> Result<(), StoreError> {
         let records_end = self.length;
-        let after = format::after_records(entries, lists, records_end);
+        let records = entries.len();
+        let after = format::after_records(entries, lists, records_end).ok_or_else(|| {
+            let source = std::io::ErrorKind::FileTooLarge.into();
+            fault("index", &self.path)(source)
+        })?;
         self.append(io, &after)?;
         // The disk writes while the digest is taken.
         io.begin_sync(&self.file, &self.path);
         // Of what is in the file, read back: what comes to be in it is what the digest speaks of.
         let digest = self.digest(io)?;
-        self.append(
-            io,
-            &format::footer(entries.len(), lists, records_end, digest),
-        )?;
+        self.append(io, &format::footer(records, lists, records_end, digest))?;
         io.set_length(&self.file, &self.path, self.length)
             .and_then(|()| io.sync(&self.file, &self.path))
             .map_err(fault("sync", &self.path))?;
@@ -244,16 +244,15 @@ impl Segment {
     fn seal_adopted(
         mut self,
         io: &dyn Io,
-        mut entries: Vec<IndexEntry>,
+        entries: Vec<IndexEntry>,
         removed: &[u64],
     ) -> Result<Sealed, StoreError> {
-        index::sort(&mut entries);
         let path = self.path.with_extension(PACK);
         let lists = Lists {
             removed,
             ..Lists::default()
         };
-        self.complete(io, &entries, &lists, &path)?;
+        self.complete(io, entries, &lists, &path)?;
         let durable = path
             .parent()
             .map_or(Ok(()), |folder| files::sync_folder(io, folder));

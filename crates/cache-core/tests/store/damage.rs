@@ -318,14 +318,14 @@ fn merged_pack() -> (Vec<u8>, Vec<Sample>) {
     (merged, samples)
 }
 
-/// Where directory, index, lists and footer are; what comes before is records like any other pack's.
+/// Where index, lists and footer are; what comes before is records like any other pack's.
 fn tail(pack: &[u8]) -> std::ops::Range<usize> {
     let records_end = pack[pack.len() - 96 + 16..][..8].try_into().expect("eight");
-    let directory = u64::from_le_bytes(records_end).next_multiple_of(64);
-    directory as usize..pack.len()
+    let index = u64::from_le_bytes(records_end).next_multiple_of(64);
+    index as usize..pack.len()
 }
 
-/// A directory of several buckets, replaced numbers, a removed identity and the footer.
+/// An index of several buckets, replaced numbers, a removed identity and the footer.
 #[test]
 fn every_byte_of_a_merged_packs_tail_flipped() {
     let (good, samples) = merged_pack();
@@ -398,8 +398,7 @@ fn every_byte_of_a_segment_flipped() {
     let samples = samples();
     let whole = pack(&samples);
     // What a process that died has written: the records and nothing else.
-    let end = whole.len() - 96 - samples.len() * 16 - 16;
-    let segment = &whole[..end];
+    let segment = &whole[..tail(&whole).start];
     for place in 0..segment.len() {
         let mut bad = segment.to_vec();
         bad[place] ^= 1 << (place % 8);
