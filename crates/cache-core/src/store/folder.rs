@@ -198,7 +198,7 @@ impl FolderStore {
             }
         };
         let adopted = match access {
-            Access::ReadWrite => segment::adopt_all(&*options.io, &folder),
+            Access::ReadWrite => segment::adopt_all(&options.io, &folder),
             Access::ReadOnly => Ok(()),
         };
         let store = Self::start(root, folder, options, access)?;

@@ -186,7 +186,7 @@ impl FolderStore {
 
     /// All of it, as far as it is due.
     pub(super) fn maintain_folder(&self) -> Result<(), StoreError> {
-        let adopted = segment::adopt_all(&*self.io, &self.folder);
+        let adopted = segment::adopt_all(&self.io, &self.folder);
         let Some(right) = self.begin()? else {
             return adopted;
         };

@@ -4,7 +4,7 @@ use super::format::{self, Origin, RECORDS_START, Stamp, Tail};
 use super::index::{self, Bucket, IndexEntry};
 use super::io::{Io, LockKind};
 use super::record::{self, Checked, Content};
-use super::source::Source;
+use super::source::{self, Source};
 use super::{Damage, Found, StoreError, files};
 use crate::digest::checksum;
 use crate::key::FormKey;
@@ -361,34 +361,7 @@ impl Pack {
         offset: usize,
         buffer: &'a mut AlignedVec,
     ) -> Result<Checked<'a>, &'static str> {
-        let outside = "the index points outside of the records";
-        let range = offset.max(self.records.start)..self.records.end;
-        match &self.source {
-            Source::Mapped(map) => {
-                let stored = map.get(range).filter(|rest| !rest.is_empty());
-                record::check(stored.ok_or(outside)?, buffer)
-            }
-            Source::Read(reader) => {
-                if range.start >= range.end {
-                    return Err(outside);
-                }
-                let rest = range.len();
-                buffer.clear();
-                reader.read(range.start..range.start + rest.min(record::HEADER), buffer)?;
-                let claimed = record::extent_claimed(buffer)?;
-                if claimed.length > rest {
-                    return Err("the image is cut off");
-                }
-                let read = range.start + buffer.len()..range.start + claimed.length;
-                reader.read(read, buffer)?;
-                let copy: &'a [u8] = buffer;
-                let head = copy.get(..claimed.metadata.end);
-                record::check_copy(
-                    head.ok_or("the metadata is cut off")?,
-                    copy.get(claimed.image),
-                )
-            }
-        }
+        source::read_record(&self.source, &self.records, offset, buffer)
     }
 
     /// Copies the record at `offset` whole into `into`, and checks the copy, its image included.
@@ -500,24 +473,15 @@ impl Pack {
         !self.is_recovered() && *hasher.finalize().as_bytes() == self.digest
     }
 
-    /// Goes through the records from the first, and gives their entries and the offset at which there is
-    /// no more, or none that is intact.
-    ///
-    /// It does not look for records behind a broken one: something that only looks like a record may lie
-    /// inside an image.
+    /// The entries of the records from the first one on, as far as they are intact, and the offset at which
+    /// that ends.
     fn walk(&self, each: &mut dyn FnMut(&Checked<'_>)) -> (Vec<IndexEntry>, usize) {
         let mut entries = Vec::new();
-        let mut offset = self.records.start;
-        let mut buffer = AlignedVec::new();
-        while offset < self.records.end {
-            let Ok(found) = self.read(offset, &mut buffer) else {
-                break;
-            };
+        let end = source::walk(&self.source, &self.records, &mut |offset, found| {
             entries.push(IndexEntry::new(found.key.0.prefix(), offset as u64));
-            each(&found);
-            offset += found.extent.length;
-        }
-        (entries, offset)
+            each(found);
+        });
+        (entries, end)
     }
 }
 
@@ -527,21 +491,6 @@ fn damage(path: &Path, offset: usize, what: &str) -> Damage {
         offset: offset as u64,
         what: what.to_owned(),
     }
-}
-
-/// Goes through the records of a mapped file from the first, shows `each` with its offset, and gives the
-/// offset at which there is no more, or none that is intact.
-pub(super) fn walk(file: &[u8], mut each: impl FnMut(usize, &Checked<'_>)) -> usize {
-    let mut offset = RECORDS_START.min(file.len());
-    let mut buffer = AlignedVec::new();
-    while let Some(rest) = file.get(offset..).filter(|rest| !rest.is_empty()) {
-        let Ok(found) = record::check(rest, &mut buffer) else {
-            break;
-        };
-        each(offset, &found);
-        offset += found.extent.length;
-    }
-    offset
 }
 
 /// Whether the image has the checksum that the metadata tells. Records of another version are taken to

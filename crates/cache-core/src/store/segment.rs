@@ -6,13 +6,16 @@
 
 use super::StoreError;
 use super::files::{self, Lock, MERGING, PACK, SEGMENT, fault};
-use super::format::{self, Lists, Origin, Stamp};
+use super::format::{self, Lists, Origin, RECORDS_START, Stamp};
 use super::index::IndexEntry;
 use super::io::{self, Io, LockKind};
 use super::pack;
 use super::record::Content;
+use super::source::{self, Source};
+use rkyv::util::AlignedVec;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How much is read at once to take the digest of a segment.
 const PART: usize = 1 << 20;
@@ -177,14 +180,14 @@ impl Segment {
 
 /// Seals or removes the files that dead processes left in `folder`, as far as that goes. Gives the
 /// first fault.
-pub(super) fn adopt_all(io: &dyn Io, folder: &Path) -> Result<(), StoreError> {
+pub(super) fn adopt_all(io: &Arc<dyn Io>, folder: &Path) -> Result<(), StoreError> {
     let mut first = Ok(());
     for path in io.list(folder).map_err(fault("list", folder))? {
         let done = if files::id_of(&path, SEGMENT).is_some() {
             adopt(io, &path)
         } else if files::id_of(&path, MERGING).is_some() {
             // All that it has is in the packs that it was to replace.
-            files::remove_unused(io, &path)
+            files::remove_unused(&**io, &path)
         } else {
             Ok(())
         };
@@ -196,32 +199,38 @@ pub(super) fn adopt_all(io: &dyn Io, folder: &Path) -> Result<(), StoreError> {
     first
 }
 
-fn adopt(io: &dyn Io, path: &Path) -> Result<(), StoreError> {
-    let Some(file) = files::open(io, path, true)? else {
+fn adopt(io: &Arc<dyn Io>, path: &Path) -> Result<(), StoreError> {
+    let Some(file) = files::open(&**io, path, true)? else {
         return Ok(());
     };
-    match files::lock(io, &file, path).map_err(fault("lock", path))? {
+    match files::lock(&**io, &file, path).map_err(fault("lock", path))? {
         Lock::Ours => {}
         Lock::Taken | Lock::Gone => return Ok(()),
     }
-    let map = io.map(&file, path).map_err(fault("map", path))?;
+    let source = Source::new(io, &file, path).map_err(fault("map", path))?;
     let mut entries = Vec::new();
     let mut removed = Vec::new();
-    let length = match format::read_file_header(&map) {
+    let mut scratch = AlignedVec::new();
+    let header = source.part(0..RECORDS_START.min(source.len()), &mut scratch);
+    let length = match header.and_then(format::read_file_header) {
         Ok(Origin::OtherVersion(_)) => return Ok(()),
         // Its process died before the header was written, or the machine before it was on disk.
         Err(_) => 0,
         // Its process wrote images without syncing them, so they are looked at too.
-        Ok(Origin::Ours(_)) => pack::walk(&map, |offset, record| {
-            if pack::has_good_image(record) {
-                entries.push(IndexEntry::new(record.key.0.prefix(), offset as u64));
-            }
-            if let Ok(Content::Removal(removal)) = record.content() {
-                removed.extend(removal.identities());
-            }
-        }),
+        Ok(Origin::Ours(_)) => {
+            let records = RECORDS_START..source.len();
+            source::walk(&source, &records, &mut |offset, record| {
+                if pack::has_good_image(record) {
+                    entries.push(IndexEntry::new(record.key.0.prefix(), offset as u64));
+                }
+                if let Ok(Content::Removal(removal)) = record.content() {
+                    removed.extend(removal.identities());
+                }
+            })
+        }
     };
-    drop(map);
+    drop(source);
+    let io = &**io;
     let segment = Segment {
         file,
         path: path.to_owned(),

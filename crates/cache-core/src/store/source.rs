@@ -4,6 +4,7 @@
 //! with SIGBUS. There each part is read when it is needed, and a read that fails is a miss with a reason.
 
 use super::io::{self, Io};
+use super::record::{self, Checked};
 use memmap2::{Advice, Mmap};
 use rkyv::util::AlignedVec;
 use std::fs::File;
@@ -24,22 +25,27 @@ pub(super) struct Reader {
 }
 
 impl Source {
-    /// Maps `file`, or prepares to read it if it lies on a network file system.
+    /// Maps `file`, or prepares to read it if it lies on a network file system or cannot be mapped.
     pub(super) fn new(io: &Arc<dyn Io>, file: &File, path: &Path) -> std::io::Result<Self> {
-        if io.is_remote(file, path)? {
-            let file = file.try_clone()?;
-            let length = usize::try_from(file.metadata()?.len())
-                .map_err(|_| std::io::Error::other("the file is larger than memory"))?;
-            return Ok(Self::Read(Reader {
-                io: Arc::clone(io),
-                file,
-                path: path.to_owned(),
-                length,
-            }));
+        if !io.is_remote(file, path)? {
+            match io.map(file, path) {
+                Ok(map) => {
+                    let _ = map.advise(Advice::Random);
+                    return Ok(Self::Mapped(map));
+                }
+                Err(error) => {
+                    tracing::debug!(file = %path.display(), %error, "cannot be mapped and is read");
+                }
+            }
         }
-        let map = io.map(file, path)?;
-        let _ = map.advise(Advice::Random);
-        Ok(Self::Mapped(map))
+        let length = usize::try_from(file.metadata()?.len())
+            .map_err(|_| std::io::Error::other("the file is larger than memory"))?;
+        Ok(Self::Read(Reader {
+            io: Arc::clone(io),
+            file: file.try_clone()?,
+            path: path.to_owned(),
+            length,
+        }))
     }
 
     /// Tells the kernel how the parts of a mapped file will be read: records one after the other, since they
@@ -127,4 +133,64 @@ impl Reader {
             }
         }
     }
+}
+
+/// Copies header and metadata of the record at `offset` into `buffer`, where `records` are, and checks the
+/// copy.
+///
+/// # Errors
+/// What is wrong.
+pub(super) fn read_record<'a>(
+    source: &'a Source,
+    records: &Range<usize>,
+    offset: usize,
+    buffer: &'a mut AlignedVec,
+) -> Result<Checked<'a>, &'static str> {
+    let outside = "the index points outside of the records";
+    let range = offset.max(records.start)..records.end;
+    if range.start >= range.end {
+        return Err(outside);
+    }
+    match source {
+        Source::Mapped(map) => record::check(map.get(range).ok_or(outside)?, buffer),
+        Source::Read(reader) => {
+            let rest = range.len();
+            buffer.clear();
+            reader.read(range.start..range.start + rest.min(record::HEADER), buffer)?;
+            let claimed = record::extent_claimed(buffer)?;
+            if claimed.length > rest {
+                return Err("the image is cut off");
+            }
+            let read = range.start + buffer.len()..range.start + claimed.length;
+            reader.read(read, buffer)?;
+            let copy: &'a [u8] = buffer;
+            let head = copy.get(..claimed.metadata.end);
+            record::check_copy(
+                head.ok_or("the metadata is cut off")?,
+                copy.get(claimed.image),
+            )
+        }
+    }
+}
+
+/// Goes through the records from the first, shows `each` with its offset, and gives the offset at which
+/// there is no more, or none that is intact.
+///
+/// It does not look for records behind a broken one: something that only looks like a record may lie
+/// inside an image.
+pub(super) fn walk(
+    source: &Source,
+    records: &Range<usize>,
+    each: &mut dyn FnMut(usize, &Checked<'_>),
+) -> usize {
+    let mut offset = records.start.min(records.end);
+    let mut buffer = AlignedVec::new();
+    while offset < records.end {
+        let Ok(found) = read_record(source, records, offset, &mut buffer) else {
+            break;
+        };
+        each(offset, &found);
+        offset += found.extent.length;
+    }
+    offset
 }

@@ -70,6 +70,16 @@ fn on_a_network_file_system_packs_are_read() {
     io.read_error.store(0, Ordering::Relaxed);
     all_are_found(&store);
 
+    // A segment of a process that died there is adopted by reading it too.
+    let dying = Arc::new(FaultyIo::sound(folder.path()));
+    let other = open(folder.path(), &dying);
+    put(&other, "left", 200, 300_000);
+    dying.stop();
+    drop(other);
+    let store = open(folder.path(), &io);
+    assert_eq!(Seen::of(&store, "left").versions(), [200]);
+    store.merge(Merge::All).expect("merged");
+
     // Cut off by another machine.
     let [pack]: [_; 1] = files(folder.path(), "pack").try_into().expect("one");
     let file = std::fs::File::options()

@@ -250,3 +250,53 @@ fn a_segment_that_cannot_be_sealed_is_written_again() {
     let other = FolderStore::open(folder.path()).expect("opens");
     assert_eq!(Seen::of(&other, "a").versions(), [2, 1, 0]);
 }
+
+/// No owner and mode check is what holochain was told of.
+#[test]
+fn files_that_others_could_have_written_are_not_used() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = FolderStore::open(folder.path()).expect("opens");
+    for (name, version) in [("good", 1), ("bad", 2)] {
+        Sample::new(name, version, 10).put(&store).expect("put");
+        store.flush().expect("flushed");
+    }
+    let bad = pack_of(&store, "bad");
+    drop(store);
+    let refused = || {
+        let store = FolderStore::open(folder.path()).expect("the others are used");
+        assert_eq!(Seen::of(&store, "good").versions(), [1]);
+        assert!(Seen::of(&store, "bad").records.is_empty());
+        assert!(store.statistics().faults > 0);
+    };
+    for mode in [0o620, 0o602, 0o666] {
+        change_mode(&bad, mode);
+        refused();
+    }
+    change_mode(&bad, 0o600);
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::rename(&bad, &elsewhere).expect("renamed");
+    std::os::unix::fs::symlink(&elsewhere, &bad).expect("linked");
+    refused();
+    std::fs::remove_file(&bad).expect("removed");
+    std::fs::rename(&elsewhere, &bad).expect("renamed");
+    if is_root() {
+        std::os::unix::fs::chown(&bad, Some(1234), None).expect("given away");
+        refused();
+        std::os::unix::fs::chown(&bad, Some(0), None).expect("taken back");
+    }
+    let store = FolderStore::open(folder.path()).expect("opens");
+    assert_eq!(Seen::of(&store, "bad").versions(), [2], "mended");
+    assert_eq!(store.statistics().faults, 0);
+}
+
+/// The pack that has the record called `name`.
+fn pack_of(store: &FolderStore, name: &str) -> PathBuf {
+    let mut found = None;
+    store.inventory(&mut |listed| {
+        if listed.record.metadata.entry.name == *name {
+            found = Some(listed.file.to_owned());
+        }
+        std::ops::ControlFlow::Continue(())
+    });
+    found.expect("is in a pack")
+}
