@@ -9,9 +9,7 @@ use rekindle_cache_core::Digest;
 use std::path::{Path, PathBuf};
 
 /// `cacache`, by its synchronous calls.
-pub(super) struct Cacache {
-    pub(super) takes_a_million: bool,
-}
+pub(super) struct Cacache;
 
 struct Folder(PathBuf);
 
@@ -29,8 +27,8 @@ impl Subject for Cacache {
         Ok(Box::new(Folder(folder.to_owned())))
     }
 
-    fn takes_a_million(&self) -> bool {
-        self.takes_a_million
+    fn makes_files(&self) -> bool {
+        true
     }
 }
 

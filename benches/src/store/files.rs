@@ -35,6 +35,10 @@ impl Subject for Files {
     fn open(&self, folder: &Path) -> Result<Box<dyn Open>> {
         Ok(Box::new(Folder::new(folder, true)?))
     }
+
+    fn makes_files(&self) -> bool {
+        true
+    }
 }
 
 impl Subject for UnsyncedFiles {
@@ -48,6 +52,10 @@ impl Subject for UnsyncedFiles {
 
     fn open(&self, folder: &Path) -> Result<Box<dyn Open>> {
         Ok(Box::new(Folder::new(folder, false)?))
+    }
+
+    fn makes_files(&self) -> bool {
+        true
     }
 }
 

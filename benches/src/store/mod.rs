@@ -28,9 +28,10 @@ pub(crate) struct Options {
     /// Measure these subjects only; all of them unless given.
     #[arg(long, value_name = "SUBJECT", value_delimiter = ',')]
     only: Vec<String>,
-    /// Give `cacache` 1,000,000 records as well. That takes many minutes and three million files.
+    /// Give 1,000,000 records also to the subjects that make a file of each. To make and remove so many
+    /// files takes much longer than all the rest.
     #[arg(long)]
-    large_cacache: bool,
+    million_files: bool,
     /// Rounds in which the subjects take turns.
     #[arg(long, default_value_t = 10)]
     rounds: usize,

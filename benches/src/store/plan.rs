@@ -41,9 +41,7 @@ pub(super) fn measure(options: &Options, folder: &Path) -> Result<Vec<Row>> {
         Box::new(Rekindle),
         Box::new(Files),
         Box::new(UnsyncedFiles),
-        Box::new(Cacache {
-            takes_a_million: options.large_cacache,
-        }),
+        Box::new(Cacache),
         Box::new(Lmdb),
         Box::new(Sqlite),
     ];
@@ -88,7 +86,8 @@ impl Plan<'_> {
         let mut made = Vec::new();
         for subject in &self.subjects {
             // The same files.
-            if subject.name() == "files-unsynced" || count == MILLION && !subject.takes_a_million()
+            if subject.name() == "files-unsynced"
+                || count == MILLION && subject.makes_files() && !self.options.million_files
             {
                 continue;
             }
@@ -332,7 +331,7 @@ impl Plan<'_> {
 
 /// To make the kernel forget a million files, one by one and each time, takes longer than all the rest.
 fn is_forgettable(made: &Made<'_>, records: &Records) -> bool {
-    records.count < MILLION || !["files", "cacache"].contains(&made.subject.name())
+    records.count < MILLION || !made.subject.makes_files()
 }
 
 fn get(store: &mut dyn Open, key: &[u8; 32], payload: &mut Vec<u8>) -> Result<()> {

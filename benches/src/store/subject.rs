@@ -18,9 +18,9 @@ pub(super) trait Subject {
     /// Opens the store in `folder`, which is made if it is not there.
     fn open(&self, folder: &Path) -> Result<Box<dyn Open>>;
 
-    /// Whether it is given 1,000,000 records.
-    fn takes_a_million(&self) -> bool {
-        true
+    /// Whether it makes a file of each record, or more.
+    fn makes_files(&self) -> bool {
+        false
     }
 }
 
