@@ -49,10 +49,10 @@ pub(super) fn fault<'a>(
 
 /// The number in the name of a file of the store that ends in `extension`.
 pub(super) fn id_of(path: &Path, extension: &str) -> Option<u64> {
-    if path.extension()? != extension {
-        return None;
-    }
-    u64::from_str_radix(path.file_stem()?.to_str()?, 16).ok()
+    let name = path.file_name()?.to_str()?;
+    let id = u64::from_str_radix(path.file_stem()?.to_str()?, 16).ok()?;
+    // One number has one name: what is called otherwise could not be renamed or removed by its number.
+    (name == format!("{id:016x}.{extension}")).then_some(id)
 }
 
 /// The path of the file with number `id` that ends in `extension`.
@@ -311,6 +311,13 @@ mod tests {
         assert_eq!(path, Path::new("/cache/00000000000000ab.pack"));
         assert_eq!(id_of(&path, PACK), Some(0xab));
         assert_eq!(id_of(&path, SEGMENT), None);
-        assert_eq!(id_of(Path::new("/cache/other.pack"), PACK), None);
+        for other in [
+            "other.pack",
+            "ab.pack",
+            "00000000000000AB.pack",
+            "+0000000000000ab.pack",
+        ] {
+            assert_eq!(id_of(&folder.join(other), PACK), None, "{other}");
+        }
     }
 }

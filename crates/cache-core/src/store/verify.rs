@@ -5,6 +5,7 @@ use super::record::Content;
 use super::{Damage, FolderStore, Store, StoreError};
 use crate::digest::checksum;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 /// What a verification has found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,12 +42,14 @@ impl FolderStore {
         let snapshot = self.snapshot();
         let total = snapshot.bytes();
         let mut done = 0;
+        // What was set aside has been dealt with.
+        let is_here = |damage: &&Arc<Damage>| {
+            let file = damage.file.as_deref();
+            file.and_then(|file| file.parent()) == Some(&self.folder)
+        };
+        let lost = snapshot.lost().iter().filter(is_here);
         let mut verified = Verified {
-            damage: snapshot
-                .lost()
-                .iter()
-                .map(|damage| (**damage).clone())
-                .collect(),
+            damage: lost.map(|damage| (**damage).clone()).collect(),
             ..Verified::default()
         };
         for pack in snapshot.packs() {

@@ -200,7 +200,7 @@ fn looking_on_changes_nothing() {
     let mut bad = pack(&samples);
     bad.truncate(bad.len() - 1);
     let folder = folder_with("0123456789abcdef.pack", &bad);
-    std::fs::write(folder.path().join("v2/0.segment"), &bad).expect("written");
+    std::fs::write(folder.path().join("v2/00000000000000aa.segment"), &bad).expect("written");
     let store = FolderStore::open_read_only(folder.path()).expect("opens");
     assert_eq!(Seen::of(&store, "a").versions(), [3, 1]);
     assert_eq!(Seen::of(&store, ABSENT).damage.len(), 1);
@@ -220,7 +220,7 @@ fn a_pack_of_another_version_is_left_alone() {
     let sum = rekindle_cache_core::checksum(&other[..12]).to_le_bytes();
     other[12..16].copy_from_slice(&sum[..4]);
     let folder = folder_with("0123456789abcdef.pack", &other);
-    std::fs::write(folder.path().join("v2/0.segment"), &other).expect("written");
+    std::fs::write(folder.path().join("v2/00000000000000aa.segment"), &other).expect("written");
     let store = FolderStore::open(folder.path()).expect("opens");
     let seen = Seen::of(&store, "a");
     assert!(

@@ -5,6 +5,7 @@ mod damage;
 mod fault_layer;
 mod faults;
 mod faults_import;
+mod forged;
 mod kills;
 mod layers;
 mod maintenance;
