@@ -22,6 +22,7 @@
 //! The checksum of a bucket is taken, on a copy, each time that the bucket is used. It costs less than
 //! fetching the bucket, nothing has to be remembered in memory, and what changes later is seen too.
 
+use twox_hash::XxHash3_64;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, LittleEndian, U32, U64, Unaligned};
 
 /// Records for each bucket, on average.
@@ -73,7 +74,7 @@ impl Bucket {
     }
 
     fn sum(&self, number: usize) -> u64 {
-        xxhash_rust::xxh3::xxh3_64_with_seed(self.slots.as_bytes(), number as u64)
+        XxHash3_64::oneshot_with_seed(number as u64, self.slots.as_bytes())
     }
 
     /// The offsets of records whose keys may start with `prefix`, newest first.

@@ -8,6 +8,7 @@ use rekindle_cache_core::store::{FolderStore, Limits, Merge, Options, Store};
 use rekindle_cache_core::{Digest, checksum};
 use std::ops::Range;
 use std::path::Path;
+use twox_hash::XxHash3_64;
 
 const FOOTER: usize = 96;
 const HEADER: usize = 112;
@@ -47,7 +48,7 @@ fn reseal(pack: &mut [u8], records: &[usize]) {
         let start = index.saturating_add(bucket * BUCKET);
         let slots = start.saturating_add(8)..start.saturating_add(BUCKET);
         if let Some(bytes) = pack.get(slots) {
-            let sum = xxhash_rust::xxh3::xxh3_64_with_seed(bytes, bucket as u64);
+            let sum = XxHash3_64::oneshot_with_seed(bucket as u64, bytes);
             pack[start..start + 8].copy_from_slice(&sum.to_le_bytes());
         }
     }
