@@ -1,5 +1,7 @@
 //! Real processes for the cross-crate tests: the built `ember` on a cache folder of its own.
 
+pub mod program;
+
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;

@@ -1,0 +1,252 @@
+//! Random programs through random edits: a warm run prints what a cold one prints, always.
+//!
+//! A case is a history: a program of three files that reach each other in every way that ember has, and a
+//! dozen edits of it. Each of its scenes is run twice on one cache folder, and once on one that holds
+//! nothing of the program. All three have to print the same, errors with their positions included, and
+//! the second has to compile nothing.
+//!
+//! A case follows from its number alone. `REKINDLE_CASES=FIRST..END` runs others than the fixed ones, and
+//! `REKINDLE_SOAK=1` thousands. A case that fails is made smaller before it is shown.
+
+use rekindle_tests::program::{self, MAIN, Random, Scene, VARIABLE};
+use rekindle_tests::{Counts, Workplace};
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+/// The cases of an ordinary run.
+const CASES: Range<u64> = 0..16;
+
+/// Those of a long one.
+const SOAK: Range<u64> = 1_000..6_000;
+
+/// How many scenes follow on the first in a history.
+const EDITS: usize = 10;
+
+/// How often a failing case is run again to make it smaller.
+const TRIES: usize = 3_000;
+
+/// A folder in which programs run, and a cache that holds the prelude only.
+struct Stage {
+    workplace: Workplace,
+}
+
+/// What a process printed and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Shown {
+    stdout: String,
+    stderr: String,
+    code: Option<i32>,
+}
+
+/// What is wrong with a history.
+#[derive(Debug, PartialEq, Eq)]
+enum Fault {
+    /// A warm run printed something else than the cold one.
+    Differs {
+        scene: usize,
+        cold: Shown,
+        warm: Shown,
+    },
+    /// The second run of a scene found less than all of it.
+    Compiled { scene: usize, counts: Counts },
+    /// A record was refused for its bytes.
+    Rejected { scene: usize, counts: Counts },
+}
+
+impl Fault {
+    fn is_like(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Differs { scene, cold, warm } => {
+                writeln!(
+                    out,
+                    "scene {scene}, cold:\n{cold}\nscene {scene}, warm:\n{warm}"
+                )
+            }
+            Self::Compiled { scene, counts } => {
+                writeln!(out, "scene {scene} compiled again: {counts:?}")
+            }
+            Self::Rejected { scene, counts } => writeln!(out, "scene {scene}: {counts:?}"),
+        }
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}{}code {:?}", self.stdout, self.stderr, self.code)
+    }
+}
+
+impl Stage {
+    fn new() -> Self {
+        let stage = Self {
+            workplace: Workplace::new(),
+        };
+        stage.set(&Scene {
+            files: [(MAIN.to_owned(), Vec::new())].into(),
+            ..Scene::default()
+        });
+        stage.run("prelude", &Scene::default(), false);
+        stage
+    }
+
+    /// Puts the files of a scene in place.
+    fn set(&self, scene: &Scene) {
+        for folder in ["lib", "."] {
+            let Ok(entries) = std::fs::read_dir(self.workplace.path(folder)) else {
+                continue;
+            };
+            for path in entries.map(|entry| entry.expect("it can be read").path()) {
+                if path.is_file() {
+                    std::fs::remove_file(path).expect("files can be removed");
+                }
+            }
+        }
+        for (name, forms) in &scene.files {
+            self.workplace.write(name, &Scene::text(forms));
+        }
+        for (name, content) in &scene.data {
+            if let Some(content) = content {
+                self.workplace.write(name, content);
+            }
+        }
+    }
+
+    /// Makes `to` a cache that holds the prelude only.
+    fn fresh(&self, to: &str) {
+        let to = self.workplace.path(to);
+        if to.exists() {
+            std::fs::remove_dir_all(&to).expect("folders can be removed");
+        }
+        copy(&self.workplace.path("prelude"), &to);
+    }
+
+    /// Runs a scene, whose files programs may have changed since the last run.
+    fn run(&self, cache: &str, scene: &Scene, without: bool) -> (Shown, Counts) {
+        if !scene.files.is_empty() {
+            self.set(scene);
+        }
+        let statistics = self.workplace.path("statistics.json");
+        let mut command = self.workplace.ember(["run", MAIN]);
+        command.env("REKINDLE_DIR", self.workplace.path(cache));
+        command.arg("--stats-json").arg(&statistics);
+        if without {
+            command.arg("--no-cache");
+        }
+        command.env_remove(VARIABLE);
+        command.envs(scene.setting.as_ref().map(|setting| (VARIABLE, setting)));
+        let output = command.output().expect("ember starts");
+        let shown = Shown {
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            code: output.status.code(),
+        };
+        let json = std::fs::read_to_string(&statistics).unwrap_or_default();
+        (shown, Counts::parse(&json).unwrap_or_default())
+    }
+
+    /// Runs a history from its beginning, up to the first fault.
+    fn fault(&self, history: &[Scene]) -> Option<Fault> {
+        self.fresh("cache");
+        for (number, scene) in history.iter().enumerate() {
+            // The prelude of a cold run may be warm, but not always.
+            let without = number + 1 == history.len();
+            self.fresh("cold");
+            let (cold, _) = self.run("cold", scene, without);
+            // Every other scene, as each costs a process.
+            let twice = [false, true];
+            for again in twice.into_iter().take(2 - number % 2) {
+                let (warm, counts) = self.run("cache", scene, false);
+                if warm != cold {
+                    let scene = number;
+                    return Some(Fault::Differs { scene, cold, warm });
+                }
+                // A form that does not compile is a miss each time, and the last one.
+                let failed = u64::from(cold.code != Some(0));
+                let scene = number;
+                match counts {
+                    counts if counts.rejected > 0 => {
+                        return Some(Fault::Rejected { scene, counts });
+                    }
+                    counts if again && counts.compiled > failed => {
+                        return Some(Fault::Compiled { scene, counts });
+                    }
+                    _ => {}
+                }
+            }
+        }
+        None
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("folders can be made");
+    std::fs::set_permissions(
+        to,
+        std::fs::metadata(from).expect("it is there").permissions(),
+    )
+    .expect("it is ours");
+    for entry in std::fs::read_dir(from).expect("it is there") {
+        let entry = entry.expect("it can be read");
+        let target = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), target).expect("files can be copied")),
+        }
+    }
+}
+
+/// The history of a case.
+fn history(case: u64) -> Vec<Scene> {
+    let mut random = Random::new(case);
+    let mut history = vec![program::scene(&mut random)];
+    for _ in 0..EDITS {
+        let last = history.last().expect("there is a first");
+        let mut next = program::edited(&mut random, last, &history);
+        while random.chance(30) {
+            next = program::edited(&mut random, &next, &history);
+        }
+        history.push(next);
+    }
+    history
+}
+
+fn cases() -> Range<u64> {
+    if let Ok(range) = std::env::var("REKINDLE_CASES") {
+        let (first, end) = range.split_once("..").expect("REKINDLE_CASES=FIRST..END");
+        let number = |text: &str| text.parse().expect("REKINDLE_CASES=FIRST..END");
+        return number(first)..number(end);
+    }
+    match std::env::var_os("REKINDLE_SOAK") {
+        Some(_) => SOAK,
+        None => CASES,
+    }
+}
+
+#[test]
+fn a_warm_run_prints_what_a_cold_run_prints() {
+    let stage = Stage::new();
+    for case in cases() {
+        let history = history(case);
+        let Some(fault) = stage.fault(&history) else {
+            continue;
+        };
+        let fails = |history: &[Scene]| {
+            let found = stage.fault(history);
+            found.is_some_and(|found| found.is_like(&fault))
+        };
+        let small = program::shrunk(history, TRIES, &fails);
+        let shown = stage.fault(&small).unwrap_or(fault);
+        let scenes = small.iter().enumerate();
+        let scenes: String = scenes
+            .map(|(number, scene)| format!("== scene {number}\n{scene}"))
+            .collect();
+        panic!("case {case}:\n{scenes}{shown}");
+    }
+}
