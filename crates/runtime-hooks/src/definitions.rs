@@ -107,7 +107,8 @@ impl Definitions {
         let is_new = !self.nodes[name.index()].has_been_something();
         // Even the same code gives a new value, which is not the old one to whoever compares them.
         let was = self.pass_on(name);
-        self.refer(name, references);
+        let held = self.hand_down(name, references);
+        self.refer(name, &held);
         // A value that is made from the name's previous one, as in `(def x (inc x))`.
         let is_made_of_itself = !is_new && self.reaches_itself(name);
         let node = &mut self.nodes[name.index()];
@@ -119,6 +120,28 @@ impl Definitions {
         if is_made_of_itself {
             node.remember(was);
         }
+    }
+
+    /// Before `name` gets other references: whoever refers to it may hold a value that it had, whose code
+    /// goes on reaching what it reached, and so takes that over. Gives the references that the name has
+    /// from now on, which are more than its new code's if that refers to the name itself.
+    fn hand_down(&mut self, name: NameId, references: &[NameId]) -> Vec<NameId> {
+        let node = &self.nodes[name.index()];
+        let mut own = references.to_vec();
+        let (reached, holders) = (node.references.clone(), node.referrers.clone());
+        if reached.is_empty() {
+            return own;
+        }
+        if own.contains(&name) {
+            add_missing(&mut own, &reached);
+        }
+        for holder in holders {
+            let added = add_missing(&mut self.nodes[holder.index()].references, &reached);
+            for reference in added {
+                self.nodes[reference.index()].referrers.push(holder);
+            }
+        }
+        own
     }
 
     fn refer(&mut self, name: NameId, references: &[NameId]) {
@@ -302,6 +325,17 @@ impl Node {
     fn is_uncertain(&self) -> bool {
         self.volatile || self.made_from_volatile || self.set_by_calls || self.running > 0
     }
+}
+
+/// Adds what is not in a list yet, and gives it.
+fn add_missing(list: &mut Vec<NameId>, more: &[NameId]) -> Vec<NameId> {
+    let before = list.len();
+    for id in more {
+        if !list.contains(id) {
+            list.push(*id);
+        }
+    }
+    list.split_at(before).1.to_vec()
 }
 
 impl NameId {
