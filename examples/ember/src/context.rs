@@ -42,6 +42,8 @@ pub struct Context {
     gensym_count: Cell<u64>,
     output: RefCell<Output>,
     program_folder: RefCell<PathBuf>,
+    /// Whether the program itself wrote a file.
+    outside_changed: Cell<bool>,
 }
 
 /// The generated names of one definition.
@@ -83,6 +85,7 @@ impl Context {
             gensym_count: Cell::new(0),
             output: RefCell::new(output),
             program_folder: RefCell::default(),
+            outside_changed: Cell::new(false),
         }
     }
 
@@ -124,6 +127,12 @@ impl Context {
 
     /// Throws `value`.
     pub fn throw(&self, value: Value) -> Raised {
+        // Macros leave no trace in what the program may throw later: on a hit they do not run.
+        if self.is_compiling() {
+            let trace = Trace::default();
+            *self.pending.borrow_mut() = Some(Thrown { value, trace });
+            return Raised(());
+        }
         let caught = self.caught.take();
         let trace = match value.view() {
             View::Exception(exception) => exception.trace.take(),
@@ -198,6 +207,9 @@ impl Context {
     /// trace.
     pub fn catch(&self) -> Value {
         let Thrown { value, trace } = self.take_pending();
+        if self.is_compiling() {
+            return value;
+        }
         if let View::Exception(exception) = value.view() {
             exception.trace.replace(trace);
         } else if value.is_heap() {
@@ -249,6 +261,16 @@ impl Context {
         if self.impure.get().is_none() {
             self.impure.set(Some(reason));
         }
+    }
+
+    /// Notes that the program itself changed something outside, which no longer is what was seen of it.
+    pub fn note_outside_changed(&self) {
+        self.outside_changed.set(true);
+    }
+
+    /// Whether that was noted since the last call.
+    pub fn take_outside_changed(&self) -> bool {
+        self.outside_changed.take()
     }
 
     /// Forgets the first reason that was noted since the last call, and gives it.

@@ -16,9 +16,10 @@ use crate::value::{Name, Value, split_name};
 /// The namespace whose public vars are visible everywhere.
 pub const CORE: &str = "ember.core";
 
-const ALIAS_PREFIX: &str = "::";
+/// No var has a name with a NUL, so what a symbol of such a text means never changes.
+const ALIAS_PREFIX: &str = "\0::";
 
-/// The text by which a dependency on what `alias` stands for is recorded: no symbol reads so.
+/// The text by which a dependency on what `alias` stands for is recorded: no symbol with a meaning has it.
 pub fn alias_symbol(alias: &str) -> String {
     format!("{ALIAS_PREFIX}{alias}")
 }
@@ -315,6 +316,13 @@ impl Namespaces {
         self.namespace(namespace).refer(var);
     }
 
+    /// The namespace that `alias` stands for in `namespace`: one by that alias, or else by that name.
+    pub fn resolve_alias(&self, namespace: &str, alias: &str) -> Option<Rc<str>> {
+        let here = self.find(namespace);
+        let target = here.and_then(|here| here.alias_target(alias));
+        target.or_else(|| Some(self.find(alias)?.name().clone()))
+    }
+
     /// What the symbol `name` means in `namespace`. Special forms and locals come before this.
     pub fn resolve(&self, namespace: &str, name: &Name) -> Resolution {
         self.resolve_parts(namespace, name.namespace(), name.name())
@@ -347,8 +355,7 @@ impl Namespaces {
     }
 
     fn alias_digest(&self, namespace: &str, alias: &str) -> Digest {
-        let here = self.find(namespace);
-        let target = here.and_then(|here| here.alias_target(alias));
+        let target = self.resolve_alias(namespace, alias);
         let mut builder = DigestBuilder::new("ember alias");
         match &target {
             Some(target) => builder.text(target),

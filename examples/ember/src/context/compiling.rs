@@ -1,7 +1,7 @@
 //! What macros look at and do while a definition is compiled, for the record that is made of it.
 
 use super::Context;
-use crate::value::split_name;
+use crate::value::{split_name, swap_serials};
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 
@@ -32,7 +32,11 @@ impl Context {
 
     /// Says whether macros run from here on; gives what was said before.
     pub fn set_compiling(&self, compiling: bool) -> bool {
-        self.compiling.is_under_way.replace(compiling)
+        let before = self.compiling.is_under_way.replace(compiling);
+        if before != compiling {
+            swap_serials();
+        }
+        before
     }
 
     /// Notes that something outside of the program was looked at. A macro's definition is recorded with

@@ -55,8 +55,9 @@ fn slurp(cx: &Context, args: &[Value]) -> Result<Value, Raised> {
         Ok(contents) => cx.note_seen(READING, || {
             Seen::File(path.to_owned(), Some(contents.clone()))
         }),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
+        Err(error) if is_absence(error.kind()) => {
             cx.note_seen(READING, || Seen::File(path.to_owned(), None));
+            return Err(cx.raise(format!("slurp: cannot read {path}: there is no such file")));
         }
         Err(_) => cx.note_impure(READING),
     }
@@ -67,6 +68,12 @@ fn slurp(cx: &Context, args: &[Value]) -> Result<Value, Raised> {
         Ok(contents) => Ok(Value::string(contents)),
         Err(error) => Err(cx.raise(format!("slurp: cannot read {path}: {error}"))),
     }
+}
+
+/// Whether an error says that there is no such file. In which way there is none depends on more than a
+/// record of its absence holds.
+fn is_absence(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 /// The value of an environment variable, or nil.
@@ -97,6 +104,7 @@ fn spit(cx: &Context, args: &[Value]) -> Result<Value, Raised> {
         return Ok(Value::NIL);
     };
     let path = text(cx, "spit", path)?;
+    cx.note_outside_changed();
     match std::fs::write(path, print_plain(contents)) {
         Ok(()) => Ok(Value::NIL),
         Err(error) => Err(cx.raise(format!("spit: cannot write {path}: {error}"))),

@@ -55,12 +55,7 @@ impl SymbolResolver for NamespaceResolver<'_> {
     }
 
     fn resolve_alias(&self, alias: &str) -> Option<Rc<str>> {
-        let here = self.namespaces.find(&self.current);
-        if let Some(target) = here.and_then(|here| here.alias_target(alias)) {
-            return Some(target);
-        }
-        let namespace = self.namespaces.find(alias)?;
-        Some(namespace.name().clone())
+        self.namespaces.resolve_alias(&self.current, alias)
     }
 }
 

@@ -15,12 +15,22 @@ pub type Code =
 
 thread_local! {
     static NEXT_SERIAL: Cell<u64> = const { Cell::new(1) };
+    static OTHER_SERIAL: Cell<u64> = const { Cell::new(MACROS) };
 }
+
+/// The first number of the objects that macros make: on a hit they are not made, which must not show in
+/// the numbers of the program's own.
+const MACROS: u64 = 1 << 63;
 
 /// A number that no other object of this thread has: objects with an identity are ordered by it, in
 /// the order of their making, which repeats from run to run as addresses would not.
 pub(crate) fn next_serial() -> u64 {
     NEXT_SERIAL.with(|next| next.replace(next.get() + 1))
+}
+
+/// Says that macros begin or end to run on this thread, whose objects are numbered by themselves.
+pub(crate) fn swap_serials() {
+    NEXT_SERIAL.with(|next| OTHER_SERIAL.with(|other| next.swap(other)));
 }
 
 /// A function compiled from ember: code and captured values.

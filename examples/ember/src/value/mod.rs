@@ -27,8 +27,8 @@ use std::rc::Rc;
 
 pub(crate) use equal::take_order_by_age;
 pub use equal::{compare_numbers, structural_hash};
-pub(crate) use function::next_serial;
 pub use function::{Atom, Closure, Code};
+pub(crate) use function::{next_serial, swap_serials};
 pub use name::{Name, split_name};
 pub use position::Position;
 pub use print::{constant_text, print_plain, print_readable, write_plain, write_readable};

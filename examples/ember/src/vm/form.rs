@@ -27,6 +27,9 @@ impl Vm {
         source: &Source<'_>,
         form: &Form<'_>,
     ) -> Result<Value, Failure> {
+        if self.context.take_outside_changed() {
+            self.session.begin_epoch();
+        }
         let text = source.text.get(form.start..form.end).unwrap_or_default();
         let namespace = self.current_namespace();
         let name = match form.name {
