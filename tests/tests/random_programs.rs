@@ -88,11 +88,11 @@ impl Stage {
         let stage = Self {
             workplace: Workplace::new(),
         };
-        stage.set(&Scene {
+        let nothing = Scene {
             files: [(MAIN.to_owned(), Vec::new())].into(),
             ..Scene::default()
-        });
-        stage.run("prelude", &Scene::default(), false);
+        };
+        stage.run("prelude", &nothing, false);
         stage
     }
 
@@ -129,9 +129,7 @@ impl Stage {
 
     /// Runs a scene, whose files programs may have changed since the last run.
     fn run(&self, cache: &str, scene: &Scene, without: bool) -> (Shown, Counts) {
-        if !scene.files.is_empty() {
-            self.set(scene);
-        }
+        self.set(scene);
         let statistics = self.workplace.path("statistics.json");
         let mut command = self.workplace.ember(["run", MAIN]);
         command.env("REKINDLE_DIR", self.workplace.path(cache));

@@ -2,7 +2,7 @@
 
 use super::random::Random;
 use super::scene::Scene;
-use super::write::{File, Writer};
+use super::write::{File, definition, form};
 
 /// The scene after one random edit; `earlier` are those that came before it.
 pub fn edited(random: &mut Random, scene: &Scene, earlier: &[Scene]) -> Scene {
@@ -33,17 +33,17 @@ fn attempt(random: &mut Random, scene: &Scene, earlier: &[Scene]) -> Scene {
     if forms.len() < 3 {
         return after;
     }
-    match random.weighted(&[20, 16, 12, 6, 6, 6, 6, 8, 4, 6, 5, 5, 8, 4, 3]) {
+    match random.weighted(&[40, 16, 12, 6, 6, 6, 6, 8, 4, 6, 5, 5, 8, 4, 3]) {
         0 => {
             if let Some(text) = with_another_number(random, &forms[place]) {
                 forms[place] = text;
             }
         }
         1 => {
-            let form = Writer::new(random, file, scene.ranks).form();
+            let form = form(random, file, scene);
             forms.insert(place, form);
         }
-        2 => forms[place] = Writer::new(random, file, scene.ranks).form(),
+        2 => forms[place] = form(random, file, scene),
         3 => forms.swap(place, other),
         4 => forms.insert(place, "; a comment\n".to_owned()),
         5 => forms[place] = laid_out_anew(random, &forms[place]),
@@ -60,11 +60,7 @@ fn attempt(random: &mut Random, scene: &Scene, earlier: &[Scene]) -> Scene {
             forms.insert(at.min(forms.len()), form);
         }
         9 => {
-            let rank = random.below(scene.ranks);
-            forms.insert(
-                other,
-                Writer::new(random, file, scene.ranks).definition(rank),
-            );
+            forms.insert(other, definition(random, file, scene));
         }
         10 => {
             let name = random.pick(&["one.txt", "two.txt"]);

@@ -1,5 +1,6 @@
 //! Random programs of several files, random edits of them, and smaller ones.
 
+mod dense;
 mod edit;
 mod random;
 mod scene;

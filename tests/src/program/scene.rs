@@ -12,6 +12,8 @@ pub const VARIABLE: &str = "EMBER_TEST_SETTING";
 /// Files, data and a variable.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scene {
+    /// Whether its names are few, and defined over and over.
+    pub is_dense: bool,
     /// How many names each file defines.
     pub ranks: usize,
     /// Each file's top-level forms and comments, in order.

@@ -3,6 +3,7 @@
 //! Names have ranks, and code of a name calls lower names only, so every program ends: what is tested is
 //! what hits depend on, and no endless recursion tests that.
 
+use super::dense;
 use super::random::Random;
 use super::scene::{MAIN, Scene};
 
@@ -71,7 +72,7 @@ fn hygienic(expression: &str) -> String {
 }
 
 /// Writes forms for one file.
-pub(super) struct Writer<'r> {
+struct Writer<'r> {
     random: &'r mut Random,
     file: File,
     /// How many ranks there are.
@@ -82,11 +83,15 @@ pub(super) struct Writer<'r> {
 /// A whole program.
 pub fn scene(random: &mut Random) -> Scene {
     let mut scene = Scene {
+        is_dense: random.chance(60),
         ranks: MOST_RANKS - KINDS.len() * random.below(MOST_RANKS / KINDS.len()),
         ..Scene::default()
     };
     for file in File::ALL {
-        let forms = Writer::new(random, file, scene.ranks).file();
+        let forms = match scene.is_dense {
+            true => dense_file(random, file),
+            false => Writer::new(random, file, scene.ranks).file(),
+        };
         scene.files.insert(file.path().to_owned(), forms);
     }
     for name in ["one.txt", "two.txt"] {
@@ -97,9 +102,47 @@ pub fn scene(random: &mut Random) -> Scene {
     scene
 }
 
+fn dense_file(random: &mut Random, file: File) -> Vec<String> {
+    let (header, library, extra) = match file {
+        File::A => ("(ns lib.a)", None, 3),
+        File::B => ("(ns lib.b (:require [lib.a :as a]))", Some("lib.a"), 3),
+        File::Main => (
+            "(ns main (:require [lib.a :as a] [lib.b :as b]))",
+            Some(random.pick(&["lib.a", "lib.b"])),
+            30,
+        ),
+    };
+    let mut forms = vec![header.to_owned()];
+    forms.extend(dense::base(random, library));
+    for _ in 0..random.below(extra) {
+        forms.push(dense::form(random));
+    }
+    if file == File::Main {
+        forms.extend((0..6).map(|_| dense::probe(random)));
+    }
+    forms
+}
+
+/// Any form for a file of a scene.
+pub(super) fn form(random: &mut Random, file: File, scene: &Scene) -> String {
+    match scene.is_dense {
+        true => dense::form(random),
+        false => Writer::new(random, file, scene.ranks).form(),
+    }
+}
+
+/// A definition for a file of a scene.
+pub(super) fn definition(random: &mut Random, file: File, scene: &Scene) -> String {
+    let rank = random.below(scene.ranks);
+    match scene.is_dense {
+        true => dense::definition(random, rank % KINDS.len(), rank / KINDS.len()),
+        false => Writer::new(random, file, scene.ranks).definition(rank),
+    }
+}
+
 impl<'r> Writer<'r> {
     /// A writer for a file.
-    pub(super) fn new(random: &'r mut Random, file: File, ranks: usize) -> Self {
+    fn new(random: &'r mut Random, file: File, ranks: usize) -> Self {
         Self {
             random,
             file,
@@ -210,7 +253,7 @@ impl<'r> Writer<'r> {
     }
 
     /// A definition of the name of a rank.
-    pub(super) fn definition(&mut self, rank: usize) -> String {
+    fn definition(&mut self, rank: usize) -> String {
         let name = name(rank);
         match rank % KINDS.len() {
             0 => {
@@ -286,7 +329,7 @@ impl<'r> Writer<'r> {
     }
 
     /// A form that prints.
-    pub(super) fn probe(&mut self) -> String {
+    fn probe(&mut self) -> String {
         let value = match self.random.below(4) {
             0 => self.call(self.ranks, 1),
             1 => format!("({})", self.reference(2, self.ranks)),
@@ -300,7 +343,7 @@ impl<'r> Writer<'r> {
     }
 
     /// Any top-level form.
-    pub(super) fn form(&mut self) -> String {
+    fn form(&mut self) -> String {
         let rank = self.random.below(self.ranks);
         let value = || name(rank - rank % KINDS.len());
         let function = || name(rank - rank % KINDS.len() + 1);
