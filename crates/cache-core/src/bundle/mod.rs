@@ -7,7 +7,7 @@
 //! can be imported into another store. Its records keep the signer's key as their provenance.
 //!
 //! A bundle is read, never mapped: what a look-up shows is a copy that has the digests which were signed.
-//! The format is described byte by byte in `docs/bundle-format.md` and in [`format`](self::format).
+//! The format is described byte by byte in `docs/bundle-format.md` and in [`mod@format`].
 //!
 //! ```
 //! use rekindle_cache_core::bundle::{self, Acceptance, Bundle, Export, SigningKey, TrustedKeys};
