@@ -32,7 +32,7 @@ pub fn ember_binary() -> &'static Path {
         }
         let mut build = Command::new(env!("CARGO"));
         build.current_dir(repository());
-        build.args(["build", "--quiet", "--bin", "ember"]);
+        build.args(["build", "--quiet", "--bin", "ember", "--bin", "rekindle"]);
         if !cfg!(debug_assertions) {
             build.arg("--release");
         }
@@ -105,6 +105,16 @@ impl Workplace {
             .stdin(Stdio::null());
         limit_time(&mut command);
         command
+    }
+
+    /// `rekindle ARGS` on this workplace's cache: what it prints.
+    pub fn rekindle(&self, args: &[&str]) -> String {
+        let mut command = Command::new(ember_binary().with_file_name("rekindle"));
+        command.args(args).env("REKINDLE_DIR", self.cache());
+        let output = command.output().expect("rekindle starts");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{stderr}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Runs a program with statistics.

@@ -284,3 +284,24 @@ fn misses_explain_themselves_when_asked() {
     assert!(run.stderr.contains(reason), "{}", run.stderr);
     assert_eq!(run.stderr.lines().count(), 2, "{}", run.stderr);
 }
+
+#[test]
+fn the_command_tells_why_something_was_compiled_again() {
+    let workplace = Workplace::new();
+    let text = "(defmacro twice [x] `(* 2 ~x))\n(defn f [x] (twice x))\n(println (f 4))\n";
+    let program = workplace.write("program.em", text);
+    workplace.run(&program).succeeded();
+    let why = workplace.rekindle(&["why", "user/f"]);
+    assert!(
+        why.contains("no record of this text in this environment"),
+        "{why}"
+    );
+    std::fs::write(&program, text.replace("* 2", "* 3")).expect("it can be written");
+    workplace.run(&program).succeeded();
+    let why = workplace.rekindle(&["why", "user/f"]);
+    assert!(
+        why.contains("what user/twice does has changed, from"),
+        "{why}"
+    );
+    assert!(why.contains("changed: behaviour user/twice"), "{why}");
+}

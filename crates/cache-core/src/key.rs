@@ -200,6 +200,20 @@ impl DependencyKind {
         }
     }
 
+    /// What a reader calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Behaviour => "behaviour",
+            Self::Interface => "interface",
+            Self::Resolution => "resolution",
+            Self::Module => "module",
+            Self::File => "file",
+            Self::FileSet => "files",
+            Self::Variable => "variable",
+            Self::Host => "host",
+        }
+    }
+
     /// The kind of a number, if there is one.
     pub(crate) fn from_number(number: u8) -> Option<Self> {
         let kinds = [

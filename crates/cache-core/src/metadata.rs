@@ -129,6 +129,13 @@ impl Metadata {
     }
 }
 
+impl ArchivedEntry {
+    /// Whether the record only leads from an analysed form to the record that has its code.
+    pub fn is_pointer(&self) -> bool {
+        self.factory.is_empty()
+    }
+}
+
 impl ArchivedManifest {
     /// The object key that the dependencies led to.
     pub fn object_key(&self) -> ObjectKey {

@@ -40,8 +40,15 @@ impl Source {
         Ok(Self::Bundle(path.to_owned(), store))
     }
 
-    /// Shows `visit` every record. Damage is passed over.
+    /// Shows `visit` every record that has code. Damage is passed over.
     pub(crate) fn each(&self, visit: &mut dyn FnMut(Seen<'_>) -> ControlFlow<()>) {
+        self.each_record(&mut |seen| match seen.record.metadata.entry.is_pointer() {
+            true => ControlFlow::Continue(()),
+            false => visit(seen),
+        });
+    }
+
+    fn each_record(&self, visit: &mut dyn FnMut(Seen<'_>) -> ControlFlow<()>) {
         match self {
             Self::Cache(store) => store.inventory(&mut |listed| {
                 visit(Seen {

@@ -24,6 +24,8 @@ pub(crate) struct Shown {
     defines: Vec<String>,
     defines_later: Vec<String>,
     references: Vec<String>,
+    pub(crate) context: String,
+    pub(crate) text_digest: String,
     pub(crate) dependencies: Vec<DependencyFacts>,
     side_tables: Vec<TableFacts>,
     file: String,
@@ -97,15 +99,19 @@ impl Shown {
             defines: owned(entry.defines.iter().map(|text| text.as_str())),
             defines_later: owned(entry.defines_later.iter().map(|text| text.as_str())),
             references: owned(entry.references.iter().map(|text| text.as_str())),
+            context: metadata.entry.context.as_str().to_owned(),
+            text_digest: hex(&metadata.entry.text_digest),
             dependencies: metadata
                 .manifest
                 .dependencies
                 .iter()
+                .chain(metadata.manifest.code_dependencies.iter())
                 .map(DependencyFacts::of)
                 .collect(),
             side_tables: entry
                 .side_tables
                 .iter()
+                .chain(entry.host_tables.iter())
                 .map(|table| TableFacts {
                     name: table.name.as_str().to_owned(),
                     bytes: table.bytes.len() as u64,
@@ -231,6 +237,7 @@ impl DependencyFacts {
         let name = shown_name(&self.name);
         match self.scope.as_str() {
             "" => format!("{} {name}", self.kind),
+            sort if self.kind == DependencyKind::Host.name() => format!("{sort} {name}"),
             scope => format!("{} {name} in {}", self.kind, shown_name(scope)),
         }
     }
@@ -245,6 +252,5 @@ fn owned<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
 }
 
 fn kind_name(kind: DependencyKind) -> String {
-    // Their own names, as this list would be behind.
-    format!("{kind:?}").to_lowercase()
+    kind.name().to_owned()
 }

@@ -110,11 +110,16 @@ impl Status {
         let mut environments: HashSet<[u8; 32]> = HashSet::new();
         let bar = Bar::new("reading", Counted::Records);
         let total = store.statistics().records;
+        let mut read = 0;
         store.inventory(&mut |listed| {
             let entry = &listed.record.metadata.entry;
+            read += 1;
+            bar.set(read, total);
+            if entry.is_pointer() {
+                return ControlFlow::Continue(());
+            }
             let compile_ns = entry.compile_ns.to_native();
             self.records += 1;
-            bar.set(self.records, total);
             self.image_bytes += listed.record.image.bytes.len() as u64;
             self.compile_ns = self.compile_ns.saturating_add(compile_ns);
             self.hits += listed.hits;

@@ -91,8 +91,7 @@ fn all(store: &dyn Store) -> FxHashMap<Box<str>, Vec<Before>> {
     store.for_each(&mut |found| {
         if let Found::Record(record) = found {
             let entry = &record.metadata.entry;
-            // Those without a factory point to others.
-            if !entry.factory.is_empty() {
+            if !entry.is_pointer() {
                 let known = by_name.entry(entry.name.as_str().into()).or_default();
                 if known.len() < COMPARED {
                     known.push(Before {

@@ -95,6 +95,7 @@ impl Made {
                 name: self.name.to_owned(),
                 factory: "factory".to_owned(),
                 defines: vec![self.name.to_owned()],
+                text_digest: rekindle_cache_core::journal::text_digest(self.text).0,
                 environment: [self.environment; 32],
                 object_digest: [9; 32],
                 compile_ns: self.compile_ns,
