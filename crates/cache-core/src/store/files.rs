@@ -175,7 +175,15 @@ pub(super) fn create_locked(
 /// The right to merge, prune and set aside in a folder, until it is dropped or the process ends.
 #[derive(Debug)]
 pub(super) struct Maintenance {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Maintenance {
+    fn drop(&mut self) {
+        // Not by closing alone: a process that another thread is just starting has the file open too,
+        // until it runs its own program.
+        let _ = self.file.unlock();
+    }
 }
 
 /// Takes the right to maintain `folder`; `None` if another process has it.
@@ -191,7 +199,7 @@ pub(super) fn maintain(io: &dyn Io, folder: &Path) -> Result<Option<Maintenance>
             },
         };
         match lock(io, &file, &path).map_err(fault("lock", &path))? {
-            Lock::Ours => return Ok(Some(Maintenance { _file: file })),
+            Lock::Ours => return Ok(Some(Maintenance { file })),
             Lock::Taken => return Ok(None),
             Lock::Gone => {}
         }

@@ -645,7 +645,8 @@ impl Store for FolderStore {
             let packs = self.snapshot.load().packs().len();
             match packs > MANY_PACKS {
                 true => self.maintain_folder(),
-                false => Ok(()),
+                // So that putting goes by what is there now.
+                false => self.usage().map(drop),
             }
         });
         if let Err(error) = merged {

@@ -198,7 +198,10 @@ impl FolderStore {
             self.compact_uses()?;
         }
         versions::remove_outdated(&*self.io, &self.folder)?;
-        adopted.and(self.remove_retired())
+        self.remove_retired()?;
+        // So that putting goes by what is there now.
+        self.usage()?;
+        adopted
     }
 
     /// Removes replaced packs that nobody has open any more. Not when a store is opened: removing a large

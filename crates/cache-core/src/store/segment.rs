@@ -31,6 +31,16 @@ pub(super) struct Segment {
     is_lost: bool,
 }
 
+impl Drop for Segment {
+    fn drop(&mut self) {
+        // Not by closing alone: a process that another thread is just starting has the file open too,
+        // until it runs its own program. A forked process leaves the lock to its parent.
+        if self.is_of_this_process() {
+            let _ = self.file.unlock();
+        }
+    }
+}
+
 /// A segment that has become a pack.
 pub(super) struct Sealed {
     pub(super) path: PathBuf,

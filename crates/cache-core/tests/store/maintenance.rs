@@ -212,8 +212,16 @@ fn nothing_goes_away_under_a_process_that_has_it_open() {
 
     // That was a look at the folder, so the living process has let go of it.
     assert!(Seen::all(&living).records.is_empty());
-    other.maintain().expect("maintained");
-    assert_eq!(other.usage().expect("measured").retired, 0, "given back");
+    // Processes that other tests start have all files open for a moment.
+    let began = std::time::Instant::now();
+    loop {
+        other.maintain().expect("maintained");
+        let retired = other.usage().expect("measured").retired;
+        if retired == 0 {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{retired} bytes");
+    }
 }
 
 #[test]
