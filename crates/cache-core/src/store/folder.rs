@@ -5,43 +5,33 @@
 //! else one, of this process and for the time that it takes to copy a pointer. It never waits for another
 //! process, nor for a file operation of this one.
 
-use super::format::Lists;
-use super::index::IndexEntry;
+mod operations;
+mod writing;
+
 use super::io::{Disk, Io};
 use super::limits::Limits;
 use super::listing::Listing;
-use super::pack::{Opened, Pack};
 use super::resident::{ResidentRecord, Residents};
-use super::segment::{self, Sealed};
+use super::segment;
 use super::snapshot::Snapshot;
 use super::uses::Uses;
 use super::writer::Writer;
-use super::{Found, NewRecord, Store, StoreError, StoreStatistics, files};
+use super::{Store, StoreError};
 use crate::folder;
 use crate::key::FormKey;
 use arc_swap::ArcSwap;
 use rustc_hash::FxHashSet;
-use std::cell::Cell;
-use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::sync::{TryLockError, TryLockError::Poisoned};
 
 /// What was put is written to the segment when it comes to this many bytes, unless the store's owner
 /// says otherwise.
 const BATCH: usize = 256 << 10;
 
-/// A segment of this size is sealed, because until then its records are in memory as well.
-const LARGE_SEGMENT: u64 = 64 << 20;
-
 /// When so many bytes wait to be written, or an eighth of what the store may have, what is put next is not
 /// kept.
 const MAX_PENDING: u64 = 64 << 20;
-
-/// When a process sees so many packs, flushing merges them; usually [`Store::maintain`] has done it.
-const MANY_PACKS: usize = 32;
 
 /// Keeps records in a folder that any number of processes share.
 ///
@@ -302,127 +292,6 @@ impl FolderStore {
         result
     }
 
-    /// Whether the store is above its soft limit, as far as is known: no file is looked at.
-    fn is_full(&self) -> bool {
-        let snapshot = self.snapshot.load();
-        let others = self.others.load(Ordering::Relaxed);
-        let soft = self.limits.soft();
-        snapshot.bytes().saturating_add(others) > soft.max_bytes
-            || snapshot.records() > soft.max_entries
-    }
-
-    /// Looks at what others have sealed, and at what their files take up.
-    fn look_around(&self) {
-        if let Err(error) = self.refresh().and_then(|_| self.usage()) {
-            self.fault(&error);
-        }
-    }
-
-    /// Writes what is pending to the segment. What cannot be written stays pending.
-    fn write_pending(&self, writer: &mut Writer) -> Result<(), StoreError> {
-        writer.leave_to_parent();
-        let mut pending = {
-            let mut state = self.state();
-            state.pending_bytes = 0;
-            std::mem::take(&mut state.pending)
-        };
-        let newest = self.snapshot.load().newest();
-        pending.retain(|record| !record.is_gone());
-        if pending.is_empty() {
-            return Ok(());
-        }
-        let mut written = writer.append(&*self.io, &self.folder, newest, &pending);
-        if let Err(StoreError::Io { source, .. }) = &written
-            && source.kind() == io::ErrorKind::NotFound
-            && folder::prepare(&self.root).is_ok()
-        {
-            // Somebody has removed the folder, which is theirs to do.
-            written = writer.append(&*self.io, &self.folder, newest, &pending);
-        }
-        let mut state = self.state();
-        match written {
-            Ok(()) => {
-                state.batch = self.batch;
-                Ok(())
-            }
-            Err(error) => {
-                state.put_back(pending);
-                // Not with the very next record again: the disk is likely still full.
-                state.batch = state.pending_bytes + self.batch;
-                Err(error)
-            }
-        }
-    }
-
-    /// Writes what is pending, and seals the segment if that has become large.
-    fn write_out(&self, mut writer: MutexGuard<'_, Writer>) -> Result<(), StoreError> {
-        self.counted(self.write_pending(&mut writer))?;
-        let large = LARGE_SEGMENT.min(self.limits.segment_bytes());
-        if (writer.segment.as_ref()).is_some_and(|segment| segment.length() >= large) {
-            self.counted(self.seal(&mut writer))?;
-            drop(writer);
-            self.look_around();
-        }
-        Ok(())
-    }
-
-    /// Makes the segment a pack, and finds its records there from now on.
-    fn seal(&self, writer: &mut Writer) -> Result<(), StoreError> {
-        let Some(segment) = writer.segment.take() else {
-            return Ok(());
-        };
-        let mut written = std::mem::take(&mut writer.written);
-        written.retain(|(record, _)| !record.is_gone());
-        if written.is_empty() {
-            segment.discard(&*self.io);
-            return Ok(());
-        }
-        let entries = written
-            .iter()
-            .map(|(record, offset)| IndexEntry::new(record.key().0.prefix(), *offset))
-            .collect();
-        let removals = written.iter().filter(|(record, _)| record.is_removal());
-        let removed: Vec<u64> = removals.flat_map(|(record, _)| record.removes()).collect();
-        let lists = Lists {
-            removed: &removed,
-            ..Lists::default()
-        };
-        let sealed = match segment.seal(&*self.io, entries, &lists) {
-            Ok(sealed) => sealed,
-            Err(error) => {
-                self.state()
-                    .put_back(written.into_iter().map(|(record, _)| record).collect());
-                return Err(error);
-            }
-        };
-        if self.show_sealed(&sealed) {
-            self.forget(&mut self.state(), written.iter().map(|(record, _)| record));
-        }
-        // Otherwise the records are found in memory as before.
-        sealed.durable
-    }
-
-    /// Makes a pack that was just sealed part of what look-ups see, and says whether that worked.
-    pub(super) fn show_sealed(&self, sealed: &Sealed) -> bool {
-        let generation = self.generations.fetch_add(1, Ordering::Relaxed);
-        match Pack::open(&self.io, &sealed.path, sealed.id, generation) {
-            Ok(Opened::Pack(pack)) if !pack.is_recovered() => {
-                self.change_snapshot(|snapshot| snapshot.add(Arc::from(pack)));
-                true
-            }
-            // Others have replaced it already, and the next refresh finds what has come in its place.
-            Ok(Opened::Gone) => false,
-            Ok(_) => {
-                tracing::warn!(file = %sealed.path.display(), "a new pack cannot be read back");
-                false
-            }
-            Err(error) => {
-                self.fault(&error);
-                false
-            }
-        }
-    }
-
     /// Takes records out of memory.
     fn forget<'a>(
         &self,
@@ -487,226 +356,6 @@ impl FolderStore {
     }
 }
 
-impl Store for FolderStore {
-    fn get(&self, key: &FormKey, visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>) {
-        // The lock is free when the first record is shown: `visit` may come back to this store. The packs
-        // come second, so that a record on its way into one is seen in one of the two.
-        let versions = match self.has_residents.load(Ordering::Acquire) {
-            true => self.read().residents.get(key),
-            false => None,
-        };
-        let snapshot = self.snapshot.load();
-        let answered = Cell::new(false);
-        let mut noted = |found: Found<'_>| {
-            answered.set(true);
-            let is_record = match &found {
-                Found::Damaged(damage) => {
-                    self.note(damage);
-                    false
-                }
-                Found::Record(_) => true,
-            };
-            let shown = visit(found);
-            if is_record && shown.is_break() {
-                self.uses.note(key.0.prefix());
-            }
-            shown
-        };
-        for record in versions.iter().flat_map(|versions| versions.iter().rev()) {
-            if !record.is_gone() && record.show(&mut noted).is_break() {
-                return;
-            }
-        }
-        if snapshot.get(key, &mut noted).is_continue() && !answered.get() {
-            // The record may have been in what was lost.
-            if let Some(damage) = snapshot.lost().first() {
-                let _ = visit(Found::Damaged(damage));
-            }
-        }
-    }
-
-    fn put(&self, record: NewRecord<'_>) -> Result<(), StoreError> {
-        let key = record.key;
-        let record = Arc::new(ResidentRecord::new(&record)?);
-        if record.bytes().len() as u64 > self.limits.pack_bytes() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-            return Err(StoreError::Record {
-                key,
-                reason: format!(
-                    "it is larger than an eighth of the {} bytes that the store may have",
-                    self.limits.max_bytes
-                ),
-            });
-        }
-        let is_due = {
-            let mut state = self.state();
-            let most = self.limits.pack_bytes().min(MAX_PENDING);
-            if state.pending_bytes as u64 >= most {
-                let pending = state.pending_bytes as u64;
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-                return Err(StoreError::Full { key, pending });
-            }
-            self.keep(&mut state, record);
-            state.pending_bytes >= state.batch
-        };
-        // When there is no room, it waits in memory for a flush, which makes some.
-        if !is_due || self.access == Access::ReadOnly || self.is_full() {
-            return Ok(());
-        }
-        let writer = match self.writer.try_lock() {
-            Ok(writer) => writer,
-            Err(Poisoned(poisoned)) => poisoned.into_inner(),
-            // Another thread is writing; what is pending waits for the next batch.
-            Err(TryLockError::WouldBlock) => return Ok(()),
-        };
-        self.write_out(writer)
-    }
-
-    fn remove(&self, key: &FormKey) {
-        self.remove_because(key, "removed");
-    }
-
-    fn for_each(&self, visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>) {
-        let residents = self.read().residents.all();
-        let snapshot = self.snapshot();
-        let mut seen: FxHashSet<(FormKey, [u8; 32])> = FxHashSet::default();
-        let mut once = |found: Found<'_>| match &found {
-            Found::Record(record) => {
-                let compilation = (record.key, record.metadata.manifest.object_key);
-                if seen.insert(compilation) {
-                    visit(found)
-                } else {
-                    ControlFlow::Continue(())
-                }
-            }
-            Found::Damaged(damage) => {
-                self.note(damage);
-                visit(found)
-            }
-        };
-        let mut shown = residents
-            .iter()
-            .rev()
-            .filter(|record| !record.is_gone())
-            .try_for_each(|record| record.show(&mut once));
-        for pack in snapshot.packs() {
-            if shown.is_continue() {
-                shown = pack.show_all(snapshot.removed(), &mut once);
-            }
-        }
-        for damage in snapshot.lost() {
-            if shown.is_continue() {
-                shown = visit(Found::Damaged(damage));
-            }
-        }
-    }
-
-    fn write(&self) -> Result<(), StoreError> {
-        if self.access == Access::ReadOnly {
-            return Ok(());
-        }
-        match self.is_full() {
-            true => Ok(()),
-            false => self.write_out(lock(&self.writer)),
-        }
-    }
-
-    fn flush(&self) -> Result<(), StoreError> {
-        if self.access == Access::ReadOnly {
-            if self.read().pending.iter().all(|record| record.is_removal()) {
-                return Ok(());
-            }
-            let why = "the folder was opened for reading only, or cannot be written";
-            let source = io::Error::new(io::ErrorKind::PermissionDenied, why);
-            return self.counted(Err(files::fault("write", &self.folder)(source)));
-        }
-        {
-            let pending = self.read().pending_bytes as u64;
-            let _room = match self.make_room(pending) {
-                Err(error @ StoreError::NoRoom { .. }) if pending > 0 => {
-                    return self.counted(Err(error));
-                }
-                Ok(room) => room,
-                // What stands in the way of pruning may not stand in the way of writing.
-                Err(error) => {
-                    self.fault(&error);
-                    None
-                }
-            };
-            let mut writer = lock(&self.writer);
-            self.counted(self.write_pending(&mut writer))?;
-            self.counted(self.seal(&mut writer))?;
-        }
-        self.uses.write(&*self.io, &self.folder);
-        // A look at the folder lets go of packs that others have replaced, so that their space is given
-        // back. What was put is on the disk, whatever becomes of this.
-        let merged = self.refresh().and_then(|_| {
-            // Not kept over what follows: it would keep in use what is replaced there.
-            let packs = self.snapshot.load().packs().len();
-            match packs > MANY_PACKS {
-                true => self.maintain_folder(),
-                // So that putting goes by what is there now.
-                false => self.usage().map(drop),
-            }
-        });
-        if let Err(error) = merged {
-            self.fault(&error);
-        }
-        Ok(())
-    }
-
-    fn statistics(&self) -> StoreStatistics {
-        let seen = {
-            let seen = lock(&self.damage);
-            seen.records.len() as u64 + seen.reported
-        };
-        let state = self.read();
-        let snapshot = self.snapshot.load();
-        StoreStatistics {
-            records: state.residents.records() + snapshot.records(),
-            bytes: state.residents.bytes() + snapshot.bytes(),
-            packs: snapshot.packs().len() as u64,
-            index_bytes: snapshot.index_bytes(),
-            damaged: seen + snapshot.lost().len() as u64,
-            faults: self.faults.load(Ordering::Relaxed),
-            dropped: self.dropped.load(Ordering::Relaxed),
-        }
-    }
-
-    fn report_damage(&self, key: &FormKey, what: &str) {
-        tracing::warn!(%key, what, "a record is damaged and is not used");
-        lock(&self.damage).reported += 1;
-        self.remove_because(key, what);
-    }
-
-    fn refresh(&self) -> Result<bool, StoreError> {
-        let mut listing = lock(&self.listing);
-        let known = self.generations.load(Ordering::Relaxed);
-        let changes = listing.changes(&self.snapshot(), &self.generations);
-        let Some(mut changes) = self.counted(changes)? else {
-            return Ok(false);
-        };
-        self.faults.fetch_add(changes.faults, Ordering::Relaxed);
-        let fault = changes.fault.take();
-        let grown = self.change_snapshot(|snapshot| changes.apply(snapshot, known));
-        match fault {
-            // The other packs are used all the same.
-            Some(error) => {
-                self.fault(&error);
-                Ok(grown)
-            }
-            None => Ok(grown),
-        }
-    }
-
-    fn maintain(&self) -> Result<(), StoreError> {
-        if self.access == Access::ReadOnly {
-            return Ok(());
-        }
-        self.counted(self.maintain_folder())
-    }
-}
-
 impl Drop for FolderStore {
     fn drop(&mut self) {
         if self.access == Access::ReadOnly {
@@ -715,15 +364,6 @@ impl Drop for FolderStore {
         if let Err(error) = self.flush() {
             tracing::warn!(%error, "what was compiled is not kept for the next process");
         }
-    }
-}
-
-impl State {
-    /// Makes records pending again, before those that came later.
-    fn put_back(&mut self, mut records: Vec<Arc<ResidentRecord>>) {
-        records.append(&mut self.pending);
-        self.pending_bytes = records.iter().map(|record| record.bytes().len()).sum();
-        self.pending = records;
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) struct Changes {
     present: FxHashMap<u64, PathBuf>,
     /// Those that are new.
     added: Vec<Arc<Pack>>,
+    /// Those that were open and need not be any more.
+    gone: FxHashSet<u64>,
     lost: Vec<Damage>,
     /// Packs that were there and could not be opened.
     pub(super) faults: u64,
@@ -73,10 +75,10 @@ impl Listing {
             return Ok(None);
         }
         let mut changes = Changes::default();
-        // A listing is no picture of one moment. When a pack that was there is gone, what has come in its
-        // place was there before that, so it is in a listing that begins now.
-        let mut gone_before = FxHashSet::default();
+        // A listing is no picture of one moment: a pack may have gone before it was come to, and what has
+        // come in its place may have been added where the listing had already been.
         let mut is_complete = false;
+        let mut before = FxHashMap::default();
         for _ in 0..TRIES {
             changes.present.clear();
             for path in (self.io.list(&self.folder)).map_err(fault("list", &self.folder))? {
@@ -85,14 +87,21 @@ impl Listing {
                 }
             }
             let opened_all = self.open_new(known, generations, &mut changes);
-            let gone: FxHashSet<u64> = (known.packs().iter().map(|pack| pack.id()))
-                .filter(|id| !changes.present.contains_key(id))
+            let has_come: FxHashSet<u64> = (known.packs().iter().chain(&changes.added))
+                .flat_map(|pack| pack.replaced().iter().copied())
                 .collect();
-            is_complete = opened_all && gone.is_subset(&gone_before);
+            let gone = known.packs().iter().map(|pack| pack.id());
+            let gone = gone.filter(|id| !changes.present.contains_key(id));
+            let (explained, unexplained): (Vec<u64>, Vec<u64>) =
+                gone.partition(|id| has_come.contains(id));
+            changes.gone = explained.into_iter().collect();
+            // Whose place nobody has taken was evicted as a whole, if nothing changes meanwhile.
+            is_complete = opened_all && (unexplained.is_empty() || before == changes.present);
             if is_complete {
+                changes.gone.extend(unexplained);
                 break;
             }
-            gone_before = gone;
+            before.clone_from(&changes.present);
         }
         let age = (self.io.now()).duration_since(changed).unwrap_or_default();
         self.listed = (age >= SETTLED && is_complete && changes.fault.is_none()).then_some(changed);
@@ -148,7 +157,7 @@ impl Changes {
     /// Brings `snapshot` up to date and says whether it has new packs. `known` is the first generation
     /// that the listing did not know of: such packs are newer than the listing and stay.
     pub(super) fn apply(self, snapshot: &mut Snapshot, known: u64) -> bool {
-        snapshot.retain(|pack| pack.generation() >= known || self.present.contains_key(&pack.id()));
+        snapshot.retain(|pack| pack.generation() >= known || !self.gone.contains(&pack.id()));
         let mut grown = false;
         let added: FxHashSet<u64> = self
             .added

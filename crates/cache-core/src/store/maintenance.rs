@@ -6,11 +6,11 @@
 
 use super::eviction::{self, Room};
 use super::files::{self, Maintenance, fault};
-use super::index;
 use super::pack::Pack;
 use super::quarantine::{self, Quarantined};
 use super::record::Content;
 use super::rewrite::{self, Outdated, Scope, Survey};
+use super::room::ROOM_PATIENCE;
 use super::segment;
 use super::usage::{self, Usage};
 use super::uses;
@@ -21,7 +21,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// More packs than this are merged.
 const ENOUGH_PACKS: usize = 8;
@@ -35,10 +35,6 @@ pub enum Merge {
     /// All, up to the size that a pack may have.
     All,
 }
-
-/// How long is waited for another process to prune, or to let go of what was replaced, when the store is
-/// close to its limit.
-const ROOM_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What merging did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -206,7 +202,7 @@ impl FolderStore {
 
     /// Removes replaced packs that nobody has open any more. Not when a store is opened: removing a large
     /// file takes its time.
-    fn remove_retired(&self) -> Result<(), StoreError> {
+    pub(super) fn remove_retired(&self) -> Result<(), StoreError> {
         let paths = self
             .io
             .list(&self.folder)
@@ -220,7 +216,7 @@ impl FolderStore {
     }
 
     /// The right to maintain the folder, and a look at all that is in it.
-    fn begin(&self) -> Result<Option<Maintenance>, StoreError> {
+    pub(super) fn begin(&self) -> Result<Option<Maintenance>, StoreError> {
         if self.is_read_only() {
             let source = io::Error::new(
                 io::ErrorKind::PermissionDenied,
@@ -280,7 +276,7 @@ impl FolderStore {
         Ok(merged)
     }
 
-    fn prune_with(
+    pub(super) fn prune_with(
         &self,
         _right: &Maintenance,
         limits: &Limits,
@@ -336,7 +332,8 @@ impl FolderStore {
             let mut group = vec![last];
             while let Some(next) = surveys.last() {
                 bytes = bytes.saturating_add(next.bytes());
-                if next.is_whole() || bytes > limits.pack_bytes().min(index::MOST_BYTES / 2) {
+                if next.is_whole() || bytes > limits.pack_bytes().min(super::index::MOST_BYTES / 2)
+                {
                     break;
                 }
                 group.extend(surveys.pop());
@@ -350,83 +347,6 @@ impl FolderStore {
         }
         pruned.bytes = before.saturating_sub(self.snapshot().bytes());
         Ok(pruned)
-    }
-
-    /// How large a pack is made by merging: no larger than an index can speak of, by far.
-    fn most_bytes(&self) -> u64 {
-        self.limits.pack_bytes().min(index::MOST_BYTES / 2)
-    }
-
-    /// Whether so many bytes can be written before what they replace is given back.
-    fn has_room(&self, bytes: u64, limits: &Limits) -> Result<bool, StoreError> {
-        if limits.max_bytes == u64::MAX {
-            return Ok(true);
-        }
-        // Less what processes may write that have not noticed yet how full it is.
-        let most = limits.max_bytes - limits.max_bytes / 16;
-        Ok(self.usage()?.total().saturating_add(bytes) <= most)
-    }
-
-    /// Lets processes that have replaced packs open let go of them, which they do whenever they look at
-    /// the folder, before more is replaced: until `deadline`, since one that is idle never does.
-    fn wait_for_room(
-        &self,
-        bytes: u64,
-        limits: &Limits,
-        deadline: Instant,
-    ) -> Result<(), StoreError> {
-        while !self.has_room(bytes, limits)? {
-            self.remove_retired()?;
-            if self.usage()?.retired == 0 || Instant::now() >= deadline {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(())
-    }
-
-    /// Makes room for `more` bytes. Above the soft limit one process at a time writes, after it has
-    /// pruned, and holds what is given here until it has written: what many measure at once they would
-    /// all take. Whoever has the right is waited for, for a while.
-    ///
-    /// # Errors
-    /// A file operation, or [`StoreError::NoRoom`].
-    pub(super) fn make_room(&self, more: u64) -> Result<Option<Maintenance>, StoreError> {
-        if self.limits == Limits::NONE {
-            return Ok(None);
-        }
-        let began = Instant::now();
-        loop {
-            let used = self.usage()?.total();
-            let total = used.saturating_add(more);
-            let records = self.snapshot().records();
-            let soft = self.limits.soft();
-            // As if several processes did the same at this moment.
-            let at_once = used.saturating_add(more.saturating_mul(8));
-            if at_once <= soft.max_bytes && records <= soft.max_entries {
-                return Ok(None);
-            }
-            if let Some(right) = self.begin()? {
-                self.put_away_leftovers(&right)?;
-                self.prune_with(&right, &self.limits, more)?;
-                self.remove_retired()?;
-                let total = self.usage()?.total().saturating_add(more);
-                if total <= self.limits.overdue().max_bytes {
-                    return Ok(Some(right));
-                }
-            } else {
-                // So that this process is not what keeps space from being given back.
-                self.refresh()?;
-            }
-            if began.elapsed() > ROOM_PATIENCE {
-                return Err(StoreError::NoRoom {
-                    path: self.folder.clone(),
-                    total,
-                    max: self.limits.max_bytes,
-                });
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
     }
 
     fn set_aside_with(&self, _right: &Maintenance) -> Result<u64, StoreError> {
@@ -457,10 +377,20 @@ impl FolderStore {
     }
 
     /// Packs in whose place others have come, and whose names are still there because a process died.
-    fn put_away_leftovers(&self, _right: &Maintenance) -> Result<(), StoreError> {
+    pub(super) fn put_away_leftovers(&self, _right: &Maintenance) -> Result<(), StoreError> {
         let snapshot = self.snapshot();
-        for pack in snapshot.packs() {
-            for &id in pack.replaced() {
+        let replaced: rustc_hash::FxHashSet<u64> = (snapshot.packs().iter())
+            .flat_map(|pack| pack.replaced().iter().copied())
+            .collect();
+        let paths = self
+            .io
+            .list(&self.folder)
+            .map_err(fault("list", &self.folder))?;
+        for id in paths
+            .iter()
+            .filter_map(|path| files::id_of(path, files::PACK))
+        {
+            if replaced.contains(&id) {
                 files::retire(&*self.io, &self.folder, id)?;
             }
         }

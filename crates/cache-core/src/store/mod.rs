@@ -21,6 +21,7 @@ mod quarantine;
 mod record;
 mod resident;
 mod rewrite;
+mod room;
 mod segment;
 mod snapshot;
 mod source;

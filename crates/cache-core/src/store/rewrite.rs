@@ -25,6 +25,9 @@ use std::sync::Arc;
 /// So much is copied before it is written.
 const BATCH: usize = 1 << 20;
 
+/// So many packs are named as replaced, the latest ones.
+const MOST_REPLACED: usize = 4096;
+
 /// A record that a survey has found.
 #[derive(Debug, Clone)]
 pub(super) struct Surveyed {
@@ -245,20 +248,18 @@ pub(super) fn rewrite(
             return other.map(|_| done);
         }
     };
-    // With what they had replaced, as long as any of that is still there.
-    let mut replaced: Vec<u64> = surveys.iter().map(|survey| survey.pack.id()).collect();
-    for survey in surveys.iter() {
-        replaced.extend(
-            survey
-                .pack
-                .replaced()
-                .iter()
-                .copied()
-                .filter(|id| io.status(&files::path_of(folder, *id, files::PACK)).is_ok()),
-        );
+    // With what those had replaced, the oldest first: a process that has not looked at the folder for long
+    // may still have that open, and has to be told that it can let go of it.
+    let mut replaced: Vec<u64> = Vec::new();
+    for survey in surveys.iter().rev() {
+        replaced.extend(survey.pack.replaced());
     }
-    replaced.sort_unstable();
-    replaced.dedup();
+    replaced.extend(surveys.iter().map(|survey| survey.pack.id()));
+    let mut seen = FxHashSet::default();
+    replaced.reverse();
+    replaced.retain(|id| seen.insert(*id));
+    replaced.truncate(MOST_REPLACED.max(surveys.len()));
+    replaced.reverse();
     let removed: Vec<u64> = (surveys.iter())
         .flat_map(|survey| survey.records.iter().filter(|record| record.stays))
         .flat_map(|record| record.removes.iter().flatten().copied())

@@ -248,6 +248,30 @@ fn a_miss_after_a_merge_elsewhere_is_none() {
     );
 }
 
+/// What was replaced by what was replaced was taken for evicted, while what had come in its place was not
+/// seen yet: records that were there were missed under many merges at once.
+#[test]
+fn who_has_not_looked_for_long_lets_go_of_all_that_was_replaced_since() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (left, right) = (open(folder.path()), open(folder.path()));
+    for version in 0..3 {
+        put(&left, &format!("name {version}"), version, 10);
+        left.flush().expect("flushed");
+    }
+    right.refresh().expect("refreshed");
+    assert_eq!(right.statistics().packs, 3);
+    for version in 3..6 {
+        left.merge(Merge::All).expect("merged");
+        put(&left, &format!("name {version}"), version, 10);
+        left.flush().expect("flushed");
+    }
+    left.merge(Merge::All).expect("merged");
+    assert_eq!(names(&right).len(), 3, "as it was");
+    assert!(right.refresh().expect("refreshed"));
+    assert_eq!(names(&right).len(), 6);
+    assert_eq!(right.statistics().packs, 1);
+}
+
 #[test]
 fn one_maintains_and_the_other_goes_on_without() {
     let folder = tempfile::tempdir().expect("a folder");
