@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::path::Path;
 
 /// The cases of an ordinary run.
-const CASES: Range<u64> = 0..16;
+const CASES: Range<u64> = 0..6;
 
 /// Those of a long one.
 const SOAK: Range<u64> = 1_000..6_000;
@@ -24,7 +24,7 @@ const SOAK: Range<u64> = 1_000..6_000;
 const EDITS: usize = 10;
 
 /// How often a failing case is run again to make it smaller.
-const TRIES: usize = 3_000;
+const TRIES: usize = 1_000;
 
 /// A folder in which programs run, and a cache that holds the prelude only.
 struct Stage {
@@ -152,31 +152,62 @@ impl Stage {
     /// Runs a history from its beginning, up to the first fault.
     fn fault(&self, history: &[Scene]) -> Option<Fault> {
         self.fresh("cache");
-        for (number, scene) in history.iter().enumerate() {
+        let mut scenes = history.iter().enumerate();
+        scenes.find_map(|(number, scene)| {
             // The prelude of a cold run may be warm, but not always.
             let without = number + 1 == history.len();
-            self.fresh("cold");
-            let (cold, _) = self.run("cold", scene, without);
-            // Every other scene, as each costs a process.
-            let twice = [false, true];
-            for again in twice.into_iter().take(2 - number % 2) {
-                let (warm, counts) = self.run("cache", scene, false);
-                if warm != cold {
-                    let scene = number;
-                    return Some(Fault::Differs { scene, cold, warm });
-                }
-                // A form that does not compile is a miss each time, and the last one.
-                let failed = u64::from(cold.code != Some(0));
-                let scene = number;
-                match counts {
-                    counts if counts.rejected > 0 => {
-                        return Some(Fault::Rejected { scene, counts });
-                    }
-                    counts if again && counts.compiled > failed => {
-                        return Some(Fault::Compiled { scene, counts });
-                    }
-                    _ => {}
-                }
+            self.play(number, scene, without).err()
+        })
+    }
+
+    /// Runs the next scene of a history, and says whether its program ends well.
+    fn play(&self, number: usize, scene: &Scene, without: bool) -> Result<bool, Fault> {
+        self.fresh("cold");
+        let (cold, _) = self.run("cold", scene, without);
+        // Every other scene is run twice, as each run costs a process.
+        for again in [false, true].into_iter().take(2 - number % 2) {
+            let (warm, counts) = self.run("cache", scene, false);
+            let scene = number;
+            if warm != cold {
+                return Err(Fault::Differs { scene, cold, warm });
+            }
+            // A form that does not compile is a miss each time, and the last one.
+            let failed = u64::from(cold.code != Some(0));
+            if counts.rejected > 0 {
+                return Err(Fault::Rejected { scene, counts });
+            }
+            if again && counts.compiled > failed {
+                return Err(Fault::Compiled { scene, counts });
+            }
+        }
+        Ok(cold.code == Some(0))
+    }
+
+    /// Plays the history of a case. If it shows a fault, gives the history up to there.
+    fn explore(&self, case: u64) -> Option<(Vec<Scene>, Fault)> {
+        let mut random = Random::new(case);
+        self.fresh("cold");
+        let mut current = program::scene(&mut random);
+        for _ in 0..8 {
+            if self.run("cold", &current, false).0.code == Some(0) {
+                break;
+            }
+            current = program::scene(&mut random);
+        }
+        self.fresh("cache");
+        let mut history: Vec<Scene> = Vec::new();
+        let mut scene = current.clone();
+        for number in 0..=EDITS {
+            history.push(scene.clone());
+            match self.play(number, &scene, number == EDITS) {
+                // Little can be seen of a program that ends early, so its edit is mostly taken back.
+                Ok(ended_well) if ended_well || random.chance(15) => current = scene,
+                Ok(_) => {}
+                Err(fault) => return Some((history, fault)),
+            }
+            scene = program::edited(&mut random, &current, &history);
+            while random.chance(50) {
+                scene = program::edited(&mut random, &scene, &history);
             }
         }
         None
@@ -200,21 +231,6 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The history of a case.
-fn history(case: u64) -> Vec<Scene> {
-    let mut random = Random::new(case);
-    let mut history = vec![program::scene(&mut random)];
-    for _ in 0..EDITS {
-        let last = history.last().expect("there is a first");
-        let mut next = program::edited(&mut random, last, &history);
-        while random.chance(30) {
-            next = program::edited(&mut random, &next, &history);
-        }
-        history.push(next);
-    }
-    history
-}
-
 fn cases() -> Range<u64> {
     if let Ok(range) = std::env::var("REKINDLE_CASES") {
         let (first, end) = range.split_once("..").expect("REKINDLE_CASES=FIRST..END");
@@ -231,10 +247,10 @@ fn cases() -> Range<u64> {
 fn a_warm_run_prints_what_a_cold_run_prints() {
     let stage = Stage::new();
     for case in cases() {
-        let history = history(case);
-        let Some(fault) = stage.fault(&history) else {
+        let Some((history, fault)) = stage.explore(case) else {
             continue;
         };
+        eprintln!("case {case} fails, and is made smaller:\n{fault}");
         let fails = |history: &[Scene]| {
             let found = stage.fault(history);
             found.is_some_and(|found| found.is_like(&fault))

@@ -101,6 +101,48 @@ pub(super) fn definition(random: &mut Random, kind: usize, rank: usize) -> Strin
     }
 }
 
+/// A course of forms after which a macro depends on definitions that are no more: something is defined,
+/// held by something else, and defined anew before or after what it reaches is.
+pub(super) fn course(random: &mut Random) -> Vec<String> {
+    let rank = 1 + random.below(NAMES - 1);
+    let [inner, held] = [random.below(2), random.below(2)];
+    let (low, kinds) = (random.below(rank), ["c", "f"]);
+    let holder = match random.below(6) {
+        0 => format!("(def c{rank} [{}{low}])", kinds[held]),
+        1 => format!(
+            "(def c{rank} (let [h {}{low}] (fn [] (call h))))",
+            kinds[held]
+        ),
+        2 => format!("(def c{rank} (call {}{low}))", kinds[held]),
+        _ => format!("(def c{rank} {}{low})", kinds[held]),
+    };
+    let user = match random.below(3) {
+        0 => format!("(def f{rank} (let [h c{rank}] (fn [] (call h))))"),
+        1 => format!("(defn f{rank} [] (call c{rank}))"),
+        _ => format!("(def f{rank} c{rank})"),
+    };
+    let mut forms = vec![
+        definition(random, inner, low.saturating_sub(1)),
+        definition(random, held, low),
+        holder,
+        definition(random, held, low),
+        user,
+        definition(random, inner, low.saturating_sub(1)),
+        format!(
+            "(defmacro m{rank} [] (str (call {}{rank})))",
+            random.pick(&["c", "f"])
+        ),
+        format!("(println (m{rank}))"),
+    ];
+    match random.below(4) {
+        0 => forms.swap(3, 4),
+        1 => forms.swap(4, 5),
+        2 => drop(forms.remove(4)),
+        _ => {}
+    }
+    forms
+}
+
 /// Any form.
 pub(super) fn form(random: &mut Random) -> String {
     let rank = random.below(NAMES);

@@ -83,7 +83,7 @@ struct Writer<'r> {
 /// A whole program.
 pub fn scene(random: &mut Random) -> Scene {
     let mut scene = Scene {
-        is_dense: random.chance(60),
+        is_dense: random.chance(75),
         ranks: MOST_RANKS - KINDS.len() * random.below(MOST_RANKS / KINDS.len()),
         ..Scene::default()
     };
@@ -109,7 +109,7 @@ fn dense_file(random: &mut Random, file: File) -> Vec<String> {
         File::Main => (
             "(ns main (:require [lib.a :as a] [lib.b :as b]))",
             Some(random.pick(&["lib.a", "lib.b"])),
-            30,
+            20,
         ),
     };
     let mut forms = vec![header.to_owned()];
@@ -118,7 +118,10 @@ fn dense_file(random: &mut Random, file: File) -> Vec<String> {
         forms.push(dense::form(random));
     }
     if file == File::Main {
-        forms.extend((0..6).map(|_| dense::probe(random)));
+        for _ in 0..random.below(4) {
+            forms.extend(dense::course(random));
+        }
+        forms.extend((0..4).map(|_| dense::probe(random)));
     }
     forms
 }
