@@ -264,3 +264,125 @@ fn a_warm_run_prints_what_a_cold_run_prints() {
         panic!("case {case}:\n{scenes}{shown}");
     }
 }
+
+/// Two scenes that differ in one line, of which the second once got what belonged to the first.
+fn pair(lines: &[&str], line: usize, instead: &str) -> [Scene; 2] {
+    let first: Vec<String> = lines.iter().map(|&line| line.to_owned()).collect();
+    let mut second = first.clone();
+    second[line] = instead.to_owned();
+    [first, second].map(|forms| Scene {
+        files: [
+            (MAIN.to_owned(), forms),
+            ("lib/a.em".to_owned(), vec!["(ns lib.a)".to_owned()]),
+        ]
+        .into(),
+        data: [("one.txt".to_owned(), Some("one".to_owned()))].into(),
+        ..Scene::default()
+    })
+}
+
+#[test]
+fn pairs_that_were_wrong_once() {
+    let stage = Stage::new();
+    let pairs = [
+        // The old code of `f`, which `saved` holds, calls the new `g`.
+        pair(
+            &[
+                "(defn g [] 1) (defn f [] (g)) (def saved f) (defn f [] 0)",
+                "(defn g [] 2)",
+                "(defmacro m [] (saved))",
+                "(println (m))",
+            ],
+            1,
+            "(defn g [] 3)",
+        ),
+        // A function that holds the one that had its name before.
+        pair(
+            &[
+                "(defn g [] 1) (defn f [] (g)) (def f (let [old f] (fn [] (old))))",
+                "(defn g [] 2)",
+                "(defmacro m [] (f))",
+                "(println (m))",
+            ],
+            1,
+            "(defn g [] 3)",
+        ),
+        // A namespace is no alias, and has to be there all the same.
+        pair(
+            &["(ns main (:require [lib.a]))", "(println ::lib.a/x)"],
+            0,
+            "(ns main)",
+        ),
+        // A symbol that looks like what a record calls an alias by.
+        pair(
+            &[
+                "(defmacro define [v] (list 'def (symbol \"::s\") v))",
+                "(defmacro use [] (list (symbol \"::s\") '(+ 1 2)))",
+                "(define list)",
+                "(println (use))",
+            ],
+            0,
+            "(defmacro define [v] (list 'def (with-flag (symbol \"::s\") :macro) v))",
+        ),
+        // A macro catches something between the program's own catching and throwing.
+        pair(
+            &[
+                "(def v [1]) (defn f [] (throw v)) (try (f) (catch e nil))",
+                "(defmacro m [] (try (throw [2]) (catch e 1)))",
+                "(println (m))",
+                "(throw v)",
+            ],
+            2,
+            "(println (m) 2)",
+        ),
+        // A macro throws an exception that the program throws later.
+        pair(
+            &[
+                "(def e (ex-info \"x\" {}))",
+                "(defmacro m [] (try (throw e) (catch x 1)))",
+                "(println (m))",
+                "(throw e)",
+            ],
+            2,
+            "(println (m) 2)",
+        ),
+        // A macro makes a function before the program does.
+        pair(
+            &[
+                "(defmacro m [] ((fn [] 1)))",
+                "(println (m))",
+                "(defn g [] 1)",
+                "(println (hash g))",
+            ],
+            1,
+            "(println (m) 2)",
+        ),
+        // The program writes a file between two macros that read it.
+        pair(
+            &[
+                "(defmacro m [] (slurp \"one.txt\"))",
+                "(println (m) 1)",
+                "; nothing",
+                "(println (m) 2)",
+            ],
+            2,
+            "(spit \"one.txt\" \"two\")",
+        ),
+        // No file of that name, in two ways.
+        pair(
+            &[
+                "; nothing",
+                "(defmacro m [] (try (slurp \"x/y\") (catch e (ex-message e))))",
+                "(println (m))",
+            ],
+            0,
+            "(spit \"x\" \"\")",
+        ),
+    ];
+    for [first, second] in pairs {
+        let history = [&first, &first, &second, &second, &first].map(Scene::clone);
+        if let Some(fault) = stage.fault(&history) {
+            panic!("== first\n{first}== second\n{second}{fault}");
+        }
+    }
+}
