@@ -40,7 +40,8 @@ impl Store for FolderStore {
             shown
         };
         for record in versions.iter().flat_map(|versions| versions.iter().rev()) {
-            if !record.is_gone() && record.show(&mut noted).is_break() {
+            // Also when it has been sealed meanwhile: these packs may be those of before.
+            if record.show(&mut noted).is_break() {
                 return;
             }
         }
@@ -114,7 +115,6 @@ impl Store for FolderStore {
         let mut shown = residents
             .iter()
             .rev()
-            .filter(|record| !record.is_gone())
             .try_for_each(|record| record.show(&mut once));
         for pack in snapshot.packs() {
             if shown.is_continue() {
