@@ -13,7 +13,16 @@ use xshell::{Shell, cmd};
 /// The version of cargo-fuzz that is installed where there is none.
 const CARGO_FUZZ: &str = "0.13.2";
 
-const TARGETS: [&str; 2] = ["link", "image"];
+/// The targets, each with the seconds after which an input counts as a hang: those of the store wait for
+/// the disk.
+const TARGETS: [(&str, u32); 6] = [
+    ("link", 1),
+    ("image", 1),
+    ("pack", 10),
+    ("pack_resealed", 10),
+    ("uses", 10),
+    ("bundle", 10),
+];
 
 /// What makes seeds: a source in `fuzz/seeds`, and ways of compiling it.
 const SEEDS: &[(&str, &[&[&str]])] = &[
@@ -59,13 +68,17 @@ pub(crate) fn run(steps: &mut Steps, time: Duration) -> Result<()> {
     })?;
     let each = (time.as_secs() / TARGETS.len() as u64).max(1).to_string();
     steps.step("fuzz", |shell| {
-        for target in TARGETS {
+        let scratch = shell.current_dir().join("fuzz/scratch");
+        shell.create_dir(&scratch)?;
+        let _scratch = shell.push_env("TMPDIR", &scratch);
+        for (target, hang) in TARGETS {
+            let hang = hang.to_string();
             // A second is the least that the fuzzer knows; the tests look closer.
-            let options = ["-timeout=1", "-rss_limit_mb=1024", "-max_len=65536"];
-            cmd!(shell, "cargo fuzz run --sanitizer none {target} -- -max_total_time={each} {options...} -print_final_stats=1")
+            let options = ["-rss_limit_mb=1024", "-max_len=65536"];
+            cmd!(shell, "cargo fuzz run --sanitizer none {target} -- -timeout={hang} -max_total_time={each} {options...} -print_final_stats=1")
                 .run()?;
         }
-        Ok(())
+        Ok(shell.remove_path(scratch)?)
     })
 }
 
