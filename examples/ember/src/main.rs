@@ -58,7 +58,19 @@ struct Options {
 /// The native stack that a program may use. Only what is touched takes memory.
 const STACK_BYTES: usize = 128 << 20;
 
+/// Has all threads allocate from one heap that grows by large steps. The evaluating thread is not the main
+/// one, and glibc lets the heap of such a thread grow by a page and a system call at a time.
+fn grow_heap_in_large_steps() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets parameters of the allocator, before there are other threads.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_TOP_PAD, 1 << 20);
+    }
+}
+
 fn main() -> ExitCode {
+    grow_heap_in_large_steps();
     let command = Command::parse();
     warn_on_stderr();
     let evaluating = std::thread::Builder::new()
