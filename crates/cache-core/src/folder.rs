@@ -282,7 +282,8 @@ pub(crate) fn quoted(path: &Path) -> String {
     }
 }
 
-fn fault<'a>(
+/// Makes errors of one operation on one path.
+pub(crate) fn fault<'a>(
     action: &'static str,
     path: &'a Path,
 ) -> impl FnOnce(io::Error) -> StoreError + use<'a> {

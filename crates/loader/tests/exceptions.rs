@@ -2,18 +2,13 @@
 
 mod compiled;
 
-use compiled::{Host, Outcome, compile, function, load_with};
+use compiled::{Host, Outcome, bring_cpp_library, compile, function, load_with};
 use rekindle_cache_core::artifact::Loader;
 use rekindle_loader::{NativeLoader, Options};
 use std::error::Error;
-use std::ffi::CStr;
 
 fn cpp(source: &str, flags: &[&str]) -> Result<Vec<u8>, Box<dyn Error>> {
-    // The C++ library is no dependency of a Rust program, but its symbols are wanted in the process.
-    const LIBRARY: &CStr = c"libstdc++.so.6";
-    // SAFETY: the library's initialisers are made to be run like this.
-    let handle = unsafe { libc::dlopen(LIBRARY.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
-    assert!(!handle.is_null(), "g++ is there, so its library is");
+    bring_cpp_library();
     compile("g++", "cpp", source, &[&["-fPIC"], flags].concat())
 }
 

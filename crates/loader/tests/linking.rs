@@ -3,7 +3,9 @@
 
 mod compiled;
 
-use compiled::{Host, Outcome, assembly, c, compile, compilers, function, load, load_with};
+use compiled::{
+    Host, Outcome, assembly, bring_cpp_library, c, compile, compilers, function, load, load_with,
+};
 use rekindle_cache_core::artifact::{Code, Loader};
 use rekindle_loader::{Code as Loaded, LinkError, LoadError, NativeLoader, Options};
 use std::error::Error;
@@ -60,14 +62,7 @@ fn of_groups_with_one_signature_one_is_kept() -> Outcome {
         format!("{header} extern \"C\" long other() {{
             S s(twice(10)); try {{ twice(-1); }} catch (int n) {{ return s.get() + count() + n + 1; }} return 0; }}"),
     ];
-    // SAFETY: the library's initialisers are made to be run like this.
-    let handle = unsafe {
-        libc::dlopen(
-            c"libstdc++.so.6".as_ptr(),
-            libc::RTLD_NOW | libc::RTLD_GLOBAL,
-        )
-    };
-    assert!(!handle.is_null());
+    bring_cpp_library();
     for flag in ["-O0", "-O2"] {
         let mut objects = Vec::new();
         for source in &sources {

@@ -2,7 +2,7 @@
 
 mod compiled;
 
-use compiled::{Host, Outcome, compile, function, load_with};
+use compiled::{Host, Outcome, bring, bring_cpp_library, compile, function, load_with};
 use rekindle_loader::NativeLoader;
 use std::error::Error;
 use std::ffi::CString;
@@ -14,17 +14,6 @@ fn compilers() -> Vec<&'static str> {
         .into_iter()
         .filter(there)
         .collect()
-}
-
-fn standard_library() {
-    // SAFETY: the library's initialisers are made to be run like this.
-    let handle = unsafe {
-        libc::dlopen(
-            c"libstdc++.so.6".as_ptr(),
-            libc::RTLD_NOW | libc::RTLD_GLOBAL,
-        )
-    };
-    assert!(!handle.is_null());
 }
 
 /// Loads a shared library of C++ into the process, visible to all.
@@ -43,9 +32,7 @@ fn library(source: &str) -> Outcome {
         .arg(&library);
     assert!(made.status()?.success());
     let path = CString::new(library.to_string_lossy().as_bytes())?;
-    // SAFETY: the library is of the test's source.
-    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
-    assert!(!handle.is_null());
+    bring(&path);
     Ok(())
 }
 
@@ -80,7 +67,7 @@ const HEADER: &str = r#"
 
 #[test]
 fn variables_of_headers() -> Outcome {
-    standard_library();
+    bring_cpp_library();
     for compiler in compilers() {
         for flags in [&["-O0"][..], &["-O2"], &["-O2", "-fdata-sections"]] {
             let source = format!(
@@ -156,7 +143,7 @@ fn hidden_and_different_ones_are_private() -> Outcome {
 
 #[test]
 fn a_class_that_is_defined_again_runs_its_own_functions() -> Outcome {
-    standard_library();
+    bring_cpp_library();
     let loader = NativeLoader::new();
     let source = "struct Shape { virtual long area() { return 1; } virtual ~Shape() {} };
         extern \"C\" Shape *make() { return new Shape; }
@@ -174,7 +161,7 @@ fn a_class_that_is_defined_again_runs_its_own_functions() -> Outcome {
 
 #[test]
 fn casts_and_catches_across_images_and_the_host() -> Outcome {
-    standard_library();
+    bring_cpp_library();
     // Names of their own, as the library stays visible to the other tests.
     let header = format!("namespace hosted {{ {HEADER} }} using namespace hosted;");
     library(&format!("{header} extern \"C\" Base *host_make() {{ Base *b = new Derived; b->n = 40; inline_variable = 77; return b; }}

@@ -2,7 +2,7 @@
 
 mod compiled;
 
-use compiled::{Host, Outcome, compile, compilers, function, load_with};
+use compiled::{Host, Outcome, bring, compile, compilers, function, load_with};
 use rekindle_cache_core::artifact::{Code, Loader};
 use rekindle_loader::{LoadError, NativeLoader};
 use std::ffi::CString;
@@ -137,9 +137,7 @@ fn library(source: &str, flags: &[&str]) -> Outcome {
         .status()?;
     assert!(made.success());
     let path = CString::new(library.to_string_lossy().as_bytes())?;
-    // SAFETY: the library is of the test's source.
-    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
-    assert!(!handle.is_null());
+    bring(&path);
     Ok(())
 }
 

@@ -6,7 +6,7 @@ mod compiled;
 #[path = "programs/random.rs"]
 mod random;
 
-use compiled::{Host, Outcome, c, compile, function};
+use compiled::{Host, Outcome, bring_cpp_library, c, compile, function};
 use random::Random;
 use rekindle_cache_core::artifact::{Image, Loader};
 use rekindle_loader::{Code, NativeLoader, Options, UnloadError};
@@ -26,13 +26,7 @@ struct Work {
 }
 
 fn all_work(loader: &NativeLoader) -> Result<Vec<Work>, Box<dyn Error>> {
-    // SAFETY: the library's initialisers are made to be run like this.
-    unsafe {
-        libc::dlopen(
-            c"libstdc++.so.6".as_ptr(),
-            libc::RTLD_NOW | libc::RTLD_GLOBAL,
-        )
-    };
+    bring_cpp_library();
     let throwing = r#"
         static long state = 40, pad[30];
         __attribute__((noinline)) static long raise() { pad[3]++; throw state + pad[3]; }

@@ -2,7 +2,7 @@
 
 mod compiled;
 
-use compiled::{Host, Outcome, c, compile, function, load_with};
+use compiled::{Host, Outcome, bring_cpp_library, c, compile, function, load_with};
 use rekindle_cache_core::artifact::Loader;
 use rekindle_loader::{Code, NativeLoader, Options, UnloadError};
 use std::sync::Mutex;
@@ -23,13 +23,7 @@ extern "C" fn note(n: i32) {
 
 #[test]
 fn finalisers_run_in_reverse_and_once() -> Outcome {
-    // SAFETY: the library's initialisers are made to be run like this.
-    unsafe {
-        libc::dlopen(
-            c"libstdc++.so.6".as_ptr(),
-            libc::RTLD_NOW | libc::RTLD_GLOBAL,
-        )
-    };
+    bring_cpp_library();
     let object = compile(
         "g++",
         "cpp",
@@ -81,13 +75,7 @@ fn code_of_another_loader_is_refused() -> Outcome {
 }
 
 fn throwing(n: usize) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-    // SAFETY: the library's initialisers are made to be run like this.
-    unsafe {
-        libc::dlopen(
-            c"libstdc++.so.6".as_ptr(),
-            libc::RTLD_NOW | libc::RTLD_GLOBAL,
-        )
-    };
+    bring_cpp_library();
     let source = format!(
         "static long state = {n}; long pad[{n}];
          extern \"C\" __attribute__((noinline)) long raise() {{ pad[0]++; if (state >= 0) throw state; return 1; }}

@@ -4,7 +4,7 @@
 
 mod compiled;
 
-use compiled::{Host, Outcome, compile};
+use compiled::{Host, Outcome, bring_cpp_library, compile};
 use rekindle_cache_core::artifact::{Code as _, Image, Loader};
 use rekindle_loader::{Code, NativeLoader, Options};
 use std::error::Error;
@@ -26,13 +26,7 @@ fn function_at(address: usize) -> Option<usize> {
 const FUNCTIONS: [&str; 4] = ["test", "raise", "second", "third"];
 
 fn image(loader: &NativeLoader) -> Result<Image, Box<dyn Error>> {
-    // SAFETY: the library's initialisers are made to be run like this.
-    unsafe {
-        libc::dlopen(
-            c"libstdc++.so.6".as_ptr(),
-            libc::RTLD_NOW | libc::RTLD_GLOBAL,
-        )
-    };
+    bring_cpp_library();
     let object = compile(
         "g++",
         "cpp",

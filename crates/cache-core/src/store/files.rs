@@ -14,6 +14,7 @@
 
 use super::StoreError;
 use super::io::{Io, LockKind};
+use crate::folder::fault;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -34,18 +35,6 @@ const MAINTENANCE_LOCK: &str = "maintenance.lock";
 
 /// How often a new name is tried before giving up: 64 random bits collide only when they are not random.
 const TRIES: usize = 8;
-
-/// Makes errors of one operation on one path.
-pub(super) fn fault<'a>(
-    action: &'static str,
-    path: &'a Path,
-) -> impl FnOnce(io::Error) -> StoreError + use<'a> {
-    move |source| StoreError::Io {
-        action,
-        path: path.to_owned(),
-        source,
-    }
-}
 
 /// The number in the name of a file of the store that ends in `extension`.
 pub(super) fn id_of(path: &Path, extension: &str) -> Option<u64> {

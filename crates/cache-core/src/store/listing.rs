@@ -1,10 +1,11 @@
 //! How a process comes to see the packs of its folder.
 
-use super::files::{self, PACK, fault};
+use super::files::{self, PACK};
 use super::io::Io;
 use super::pack::{Opened, Pack};
 use super::snapshot::Snapshot;
 use super::{Damage, StoreError};
+use crate::folder::fault;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::io::ErrorKind;
 use std::path::PathBuf;

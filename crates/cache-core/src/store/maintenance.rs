@@ -5,7 +5,7 @@
 //! keeps its space accounted for, until they look at the folder again.
 
 use super::eviction::{self, Room};
-use super::files::{self, Maintenance, fault};
+use super::files::{self, Maintenance};
 use super::pack::Pack;
 use super::quarantine::{self, Quarantined};
 use super::record::Content;
@@ -16,6 +16,7 @@ use super::usage::{self, Usage};
 use super::uses;
 use super::versions;
 use super::{FolderStore, Limits, Record, Store, StoreError};
+use crate::folder::fault;
 use rkyv::util::AlignedVec;
 use std::io;
 use std::ops::ControlFlow;

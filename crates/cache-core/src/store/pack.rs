@@ -7,6 +7,7 @@ use super::record::{self, Checked, Content};
 use super::source::{self, Source};
 use super::{Damage, Found, StoreError, files};
 use crate::digest::checksum;
+use crate::folder::fault;
 use crate::key::FormKey;
 use rkyv::util::AlignedVec;
 use rustc_hash::FxHashSet;
@@ -91,11 +92,11 @@ impl Pack {
                 tracing::debug!(file = %path.display(), %error, "no locks here");
             }
         }
-        let metadata = file.metadata().map_err(files::fault("look at", path))?;
+        let metadata = file.metadata().map_err(fault("look at", path))?;
         if metadata.nlink() == 0 {
             return Ok(Opened::Gone);
         }
-        let source = Source::new(io, &file, path).map_err(files::fault("map", path))?;
+        let source = Source::new(io, &file, path).map_err(fault("map", path))?;
         let mut scratch = AlignedVec::new();
         let header = source.part(0..RECORDS_START.min(source.len()), &mut scratch);
         let stamp = match header.and_then(format::read_file_header) {

@@ -1,9 +1,10 @@
 //! Damaged packs that were set aside, and why.
 
-use super::files::{self, PACK, QUARANTINE, fault};
+use super::files::{self, PACK, QUARANTINE};
 use super::io::Io;
 use super::rewrite::quarantine_folder;
 use super::{Damage, StoreError};
+use crate::folder::fault;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 

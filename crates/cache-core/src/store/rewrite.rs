@@ -6,7 +6,7 @@
 //! new pack names those in its footer, so the change happens at once, by one rename, whenever a process
 //! dies: who sees the new pack does not look at the old ones any more.
 
-use super::files::{self, MERGING, QUARANTINE, fault};
+use super::files::{self, MERGING, QUARANTINE};
 use super::format::{Lists, Stamp};
 use super::index::IndexEntry;
 use super::io::Io;
@@ -15,6 +15,7 @@ use super::quarantine;
 use super::record::Content;
 use super::segment::{Sealed, Segment};
 use super::{Damage, StoreError};
+use crate::folder::fault;
 use crate::key::FormKey;
 use rkyv::util::AlignedVec;
 use rustc_hash::{FxHashMap, FxHashSet};

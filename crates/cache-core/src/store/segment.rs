@@ -5,13 +5,14 @@
 //! seals what is intact of it.
 
 use super::StoreError;
-use super::files::{self, Lock, MERGING, PACK, SEGMENT, fault};
+use super::files::{self, Lock, MERGING, PACK, SEGMENT};
 use super::format::{self, Lists, Origin, RECORDS_START, Stamp};
 use super::index::IndexEntry;
 use super::io::{self, Io, LockKind};
 use super::pack;
 use super::record::Content;
 use super::source::{self, Source};
+use crate::folder::fault;
 use rkyv::util::AlignedVec;
 use std::fs::File;
 use std::path::{Path, PathBuf};

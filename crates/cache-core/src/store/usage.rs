@@ -1,8 +1,9 @@
 //! What the files of a store take up.
 
 use super::StoreError;
-use super::files::{self, MERGING, PACK, QUARANTINE, RETIRED, SEGMENT, fault};
+use super::files::{self, MERGING, PACK, QUARANTINE, RETIRED, SEGMENT};
 use super::io::Io;
+use crate::folder::fault;
 use std::path::Path;
 
 /// Bytes of a store's files, by what they are for.

@@ -17,9 +17,10 @@
 //! 1970 (4 bytes), and the number of uses (4 bytes). What comes after a damaged batch is not read.
 
 use super::StoreError;
-use super::files::{self, MERGING, fault};
+use super::files::{self, MERGING};
 use super::io::{self, Io};
 use crate::digest::checksum;
+use crate::folder::fault;
 use rustc_hash::FxHashMap;
 use std::path::Path;
 use std::sync::OnceLock;

@@ -6,9 +6,10 @@
 //! comes by compiles anew. A folder of a newer version is never touched.
 
 use super::StoreError;
-use super::files::{self, Lock, fault};
+use super::files::{self, Lock};
 use super::format::FORMAT_VERSION;
 use super::io::Io;
+use crate::folder::fault;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;

@@ -7,6 +7,7 @@ use rekindle_cache_core::artifact::{Code, Loader, Symbols};
 use rekindle_loader::{LinkError, LoadError, NativeLoader};
 use std::collections::HashMap;
 use std::error::Error;
+use std::ffi::CStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -38,6 +39,18 @@ pub(crate) fn compile(
         return Err(format!("{compiler} {flags:?}: {message}").into());
     }
     Ok(std::fs::read(object)?)
+}
+
+/// Brings a library into the process, whose symbols are found by name from then on.
+pub(crate) fn bring(library: &CStr) {
+    // SAFETY: the library's initialisers are made to be run like this; it is the system's or a test's own.
+    let handle = unsafe { libc::dlopen(library.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+    assert!(!handle.is_null(), "{library:?} is there");
+}
+
+/// Brings the C++ library, which is no dependency of a Rust program.
+pub(crate) fn bring_cpp_library() {
+    bring(c"libstdc++.so.6");
 }
 
 /// The object of a C source, position-independent.

@@ -1,9 +1,10 @@
 //! What every store does, done in a folder: looking up, putting, flushing, refreshing.
 
 use super::{Access, FolderStore, MAX_PENDING, lock};
+use crate::folder::fault;
 use crate::key::FormKey;
 use crate::store::resident::ResidentRecord;
-use crate::store::{Found, NewRecord, Store, StoreError, StoreStatistics, files};
+use crate::store::{Found, NewRecord, Store, StoreError, StoreStatistics};
 use rustc_hash::FxHashSet;
 use std::cell::Cell;
 use std::io;
@@ -142,7 +143,7 @@ impl Store for FolderStore {
             }
             let why = "the folder was opened for reading only, or cannot be written";
             let source = io::Error::new(io::ErrorKind::PermissionDenied, why);
-            return self.counted(Err(files::fault("write", &self.folder)(source)));
+            return self.counted(Err(fault("write", &self.folder)(source)));
         }
         {
             let pending = self.read().pending_bytes as u64;
