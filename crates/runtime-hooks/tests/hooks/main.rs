@@ -4,6 +4,7 @@
 
 mod crowd;
 mod dependencies;
+mod environments;
 mod evaluation;
 mod explaining;
 mod modes;

@@ -8,9 +8,10 @@ use rekindle_runtime_hooks::cranelift::backend::cranelift_frontend::{
     FunctionBuilder, FunctionBuilderContext,
 };
 use rekindle_runtime_hooks::cranelift::backend::{CraneliftCompiler, Linkage, Unit};
-use rekindle_runtime_hooks::cranelift::{Cranelift, CraneliftCache, CraneliftSession};
+use rekindle_runtime_hooks::cranelift::{Cranelift, CraneliftCache};
 use rekindle_runtime_hooks::{
-    Compilation, Definition, Digest, Host, MissReason, Outcome, Ran, Recorder, SymbolTable,
+    Backend, Compilation, Definition, Digest, Host, MissReason, Outcome, Ran, Recorder, Session,
+    SymbolTable,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -162,18 +163,18 @@ impl Sums {
     }
 
     /// Evaluates `name = text`: the sum, and the outcome.
-    pub(crate) fn eval(
+    pub(crate) fn eval<B: Backend<Unit = Unit>>(
         &self,
-        session: &CraneliftSession,
+        session: &Session<B>,
         name: &str,
         text: &str,
     ) -> (i64, Outcome) {
         self.eval_as(session, name, text, Ran::Pure)
     }
 
-    pub(crate) fn eval_as(
+    pub(crate) fn eval_as<B: Backend<Unit = Unit>>(
         &self,
-        session: &CraneliftSession,
+        session: &Session<B>,
         name: &str,
         text: &str,
         ran: Ran,
