@@ -171,6 +171,8 @@ pub struct Counts {
     pub definitions: u64,
     /// From the cache.
     pub hits: u64,
+    /// Those of them that were found by their analysed form.
+    pub second_hits: u64,
     /// Not there.
     pub misses: u64,
     /// Not to be kept.
@@ -236,12 +238,13 @@ impl Counts {
         let counts = Self {
             definitions: number("definitions")?,
             hits: number("hits")?,
+            second_hits: number("second_hits")?,
             misses: number("misses")?,
             bypasses: number("bypasses")?,
             rejected: number("rejected")?,
             compiled: number("compiled")?,
             eval_ns: number("eval_ns")?,
         };
-        (object.len() == 7).then_some(counts)
+        (object.len() == 8).then_some(counts)
     }
 }

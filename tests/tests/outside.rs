@@ -121,3 +121,31 @@ fn a_name_that_a_macro_makes_known_shadows_one_of_the_prelude() {
     assert!(compiled(&workplace, "[:mine 1]\n") > 2);
     assert_eq!(compiled(&workplace, "[:mine 1]\n"), 0);
 }
+
+#[test]
+fn a_name_that_a_macro_makes_known_is_its_own_by_an_alias_too() {
+    let workplace = Workplace::new();
+    workplace.write(
+        "program.em",
+        "(ns program (:require [program :as self]))\n\
+         (defmacro twice [name] (intern name) `(defn ~name [n#] (if (< n# 1) 0 (+ 2 (~'self/down (- n# 1))))))\n\
+         (twice down)\n(println (down 4) (self/down 3) (program/down 2))\n",
+    );
+    assert!(compiled(&workplace, "8 6 4\n") > 2);
+    let run = workplace.run(&workplace.path("program.em")).succeeded();
+    assert_eq!(run.statistics.hits, run.statistics.definitions);
+    assert_eq!(run.statistics.second_hits, 0);
+}
+
+#[test]
+fn an_alias_that_is_called_like_its_namespace_means_what_it_stands_for() {
+    let workplace = Workplace::new();
+    workplace.write("other.em", "(ns other)\n(def x :theirs)\n");
+    workplace.write(
+        "program.em",
+        "(ns program (:require [other :as program]))\n\
+         (def x program/x)\n(defn x-of [] [program/x x])\n(println x (x-of))\n",
+    );
+    assert!(compiled(&workplace, ":theirs [:theirs :theirs]\n") > 2);
+    assert_eq!(compiled(&workplace, ":theirs [:theirs :theirs]\n"), 0);
+}

@@ -19,8 +19,8 @@ impl Report {
         }
     }
 
-    /// Writes the report as one JSON object with the keys `definitions`, `hits`, `misses`, `bypasses`,
-    /// `rejected`, `compiled` (all counts) and `eval_ns` (nanoseconds).
+    /// Writes the report as one JSON object with the keys `definitions`, `hits`, `second_hits` (of the hits, those by
+    /// their analysed form), `misses`, `bypasses`, `rejected`, `compiled` (all counts) and `eval_ns` (nanoseconds).
     ///
     /// # Errors
     /// The file cannot be written.
@@ -28,6 +28,7 @@ impl Report {
         let Statistics {
             definitions,
             hits,
+            second_hits,
             misses,
             bypasses,
             rejected,
@@ -37,6 +38,7 @@ impl Report {
         let json = serde_json::json!({
             "definitions": definitions,
             "hits": hits,
+            "second_hits": second_hits,
             "misses": misses,
             "bypasses": bypasses,
             "rejected": rejected,

@@ -111,12 +111,8 @@ impl Analyser<'_> {
     }
 
     fn meaning(&mut self, name: &Name, position: Position) -> Result<Meaning, CompileError> {
-        let here = self.host.namespace();
-        if name.namespace().is_none_or(|namespace| namespace == here) {
-            let own = qualified(here, name.name());
-            if self.own.contains(&own) {
-                return Ok(Meaning::Own(own));
-            }
+        if let Some(own) = self.own_name(name) {
+            return Ok(Meaning::Own(own));
         }
         let var = match self.meanings.get(name.text()) {
             Some(var) => var,
@@ -125,11 +121,26 @@ impl Analyser<'_> {
                 self.meanings.entry(name.text().to_owned()).or_insert(var)
             }
         };
-        // By an alias of this namespace.
-        if self.own.contains(var.name().text()) {
-            return Ok(Meaning::Own(var.name().text().to_owned()));
-        }
         Ok(Meaning::Var(var))
+    }
+
+    /// The qualified name of what the unit itself defines, if that is what a symbol means.
+    ///
+    /// What the name means before is no dependency; what an alias stands for is one.
+    fn own_name(&self, name: &Name) -> Option<String> {
+        let here = self.host.namespace();
+        let own = qualified(here, name.name());
+        if !self.own.contains(&own) {
+            return None;
+        }
+        if let Some(qualifier) = name.namespace() {
+            let target = self.host.namespaces().resolve_alias(here, qualifier)?;
+            if *target != *here {
+                return None;
+            }
+            self.host.resolved(&alias_symbol(qualifier));
+        }
+        Some(own)
     }
 
     fn resolve(&self, name: &Name, position: Position) -> Result<&'static Var, CompileError> {
