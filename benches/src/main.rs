@@ -4,6 +4,7 @@
 //! percentiles of what its header says, in nanoseconds.
 
 mod first_light;
+mod hooks;
 mod loader;
 mod row;
 mod store;
@@ -38,6 +39,15 @@ enum Benchmark {
         #[arg(long, value_name = "NAME")]
         work: Vec<String>,
     },
+    /// The hooks, in real processes: warm, cold, the second time, by two threads.
+    Hooks {
+        /// Only these works; all if none is named.
+        #[arg(long, value_name = "NAME")]
+        work: Vec<String>,
+    },
+    /// One of the processes that the benchmark of the hooks measures.
+    #[command(hide = true)]
+    HooksProcess { plan: String },
 }
 
 fn main() -> Result<()> {
@@ -51,6 +61,12 @@ fn main() -> Result<()> {
             bars = loader::bars::report(&rows);
             rows
         }
+        Benchmark::Hooks { work } => {
+            let rows = hooks::measure(&work)?;
+            bars = hooks::bars::report(&rows);
+            rows
+        }
+        Benchmark::HooksProcess { plan } => return hooks::run_process(&plan),
     };
     row::print(&rows);
     print!("{bars}");

@@ -14,7 +14,7 @@ pub(crate) struct Row {
     pub(crate) p99_ns: u64,
     /// Samples.
     pub(crate) n: usize,
-    /// All samples together.
+    /// All samples together; where several processes do the same, those of one, by the median.
     pub(crate) total_ns: u64,
     /// CPU time of all threads of the process, per sample.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -22,6 +22,9 @@ pub(crate) struct Row {
     /// Memory that one entry takes up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bytes_per_entry: Option<u64>,
+    /// How much of it is mapped from files: clean, and cached by the kernel for all processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) file_bytes_per_entry: Option<u64>,
     /// Why there is no figure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) refused: Option<String>,
@@ -42,6 +45,7 @@ impl Row {
             total_ns: samples.iter().sum(),
             cpu_ns: None,
             bytes_per_entry: None,
+            file_bytes_per_entry: None,
             refused: None,
         })
     }
@@ -58,6 +62,7 @@ impl Row {
             total_ns: 0,
             cpu_ns: None,
             bytes_per_entry: None,
+            file_bytes_per_entry: None,
             refused: Some(reason),
         }
     }

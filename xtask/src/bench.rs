@@ -30,8 +30,8 @@ pub(crate) fn run(steps: &mut Steps, name: &str, json: Option<&Path>) -> Result<
             )?;
             features = &["--features", "peers"];
         }
-        // It measures no process but its own.
-        "store" => {}
+        // They measure no program but themselves.
+        "store" | "hooks" => {}
         _ => steps.step("build ember in release", |shell| {
             Ok(cmd!(shell, "cargo build --release --package ember").run()?)
         })?,

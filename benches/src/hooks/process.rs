@@ -1,0 +1,306 @@
+//! One process of the benchmark: it does what its plan says and prints what it measured.
+
+use super::language::{Language, Source, symbols};
+use anyhow::{Context, Result, bail, ensure};
+use rekindle_cache_core::artifact::{Code, Compiler, Loader};
+use rekindle_runtime_hooks::cranelift::{Cranelift, CraneliftCache, CraneliftSession};
+use rekindle_runtime_hooks::settings::Mode;
+use rekindle_runtime_hooks::{Backend, Ran};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::{Arc, Barrier};
+use std::time::Instant;
+
+/// What a process is to do, as its parent writes it on the command line.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Plan {
+    pub(super) work: Work,
+    /// The cache folder.
+    pub(super) folder: PathBuf,
+    /// How many definitions the program has.
+    pub(super) definitions: usize,
+    /// By which their order is shuffled.
+    pub(super) seed: u64,
+}
+
+/// What is measured, each time per definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Work {
+    /// Evaluated in a process that has not met it before.
+    Warm,
+    /// The same where the folder may not have it: then it is compiled and kept.
+    Cold,
+    /// Evaluated again in the same process.
+    Again,
+    /// Evaluated with a comment that the folder's text does not have.
+    Revised,
+    /// Evaluated with the cache switched off: the JIT runs it.
+    Off,
+    /// Compiled, linked and loaded as on a miss, by compiler and loader alone.
+    Direct,
+    /// Evaluated by so many threads at once, on one session.
+    Threads(usize),
+}
+
+/// What a process measured.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Measured {
+    /// Nanoseconds of each definition, factory included.
+    pub(super) samples: Vec<u64>,
+    /// Nanoseconds of CPU time that the evaluating thread spent on each, where that is long enough to be
+    /// measured.
+    pub(super) thread_cpu: Vec<u64>,
+    /// Nanoseconds from the first definition's beginning to the last one's end.
+    pub(super) wall_ns: u64,
+    /// Nanoseconds of CPU time of all threads meanwhile.
+    pub(super) cpu_ns: u64,
+    pub(super) hits: u64,
+    pub(super) second_hits: u64,
+    /// By which the process's proportional share of memory has grown.
+    pub(super) memory: Memory,
+    /// The size of all images that were made, where they were.
+    pub(super) image_bytes: u64,
+}
+
+/// The proportional share of memory that a process has, in bytes.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(super) struct Memory {
+    /// All of it.
+    pub(super) pss: u64,
+    /// What is mapped from files: packs, which the kernel has cached for all.
+    pub(super) file: u64,
+}
+
+/// Does what `plan` says and prints what it measured, as JSON.
+pub(crate) fn run_process(plan: &str) -> Result<()> {
+    let plan: Plan = serde_json::from_str(plan).context("this is called by the benchmark alone")?;
+    let measured = plan.measure()?;
+    println!("{}", serde_json::to_string(&measured)?);
+    Ok(())
+}
+
+impl Plan {
+    fn measure(&self) -> Result<Measured> {
+        let mut sources: Vec<Source> = (0..self.definitions).map(Source::new).collect();
+        if self.work == Work::Revised {
+            sources = sources.into_iter().map(Source::with_comment).collect();
+        }
+        shuffle(&mut sources, self.seed);
+        match self.work {
+            Work::Direct => direct(&sources),
+            Work::Warm | Work::Cold | Work::Revised | Work::Off => {
+                let session = self.open()?.session();
+                let language = prelude(&session)?;
+                let is_long = matches!(self.work, Work::Cold | Work::Off);
+                let measured = evaluate(&session, &language, &sources, is_long)?;
+                if self.work == Work::Cold {
+                    session.cache().flush()?;
+                }
+                Ok(measured)
+            }
+            Work::Again => {
+                let session = self.open()?.session();
+                let language = prelude(&session)?;
+                evaluate(&session, &language, &sources, false)?;
+                shuffle(&mut sources, self.seed + 1);
+                evaluate(&session, &language, &sources, false)
+            }
+            Work::Threads(count) => {
+                let session = self.open()?.session();
+                prelude(&session)?;
+                threads(&session, &sources, count)
+            }
+        }
+    }
+
+    fn open(&self) -> Result<Arc<CraneliftCache>> {
+        let mode = match self.work {
+            Work::Off => Mode::Off,
+            // The folder is for others as well, who find it as it was.
+            Work::Revised => Mode::ReadOnly,
+            _ => Mode::On,
+        };
+        let builder = CraneliftCache::builder(Cranelift::new()?);
+        let builder = builder.folder(&self.folder).symbols(symbols()).mode(mode);
+        Ok(Arc::new(builder.open()?))
+    }
+}
+
+/// Evaluates the library, as each process does before anything else.
+fn prelude(session: &CraneliftSession) -> Result<Language> {
+    let language = Language::new()?;
+    for source in Source::library() {
+        one(session, &language, &source)?;
+    }
+    Ok(language)
+}
+
+/// Evaluates a definition, calls its factory, and says that it has run.
+fn one(session: &CraneliftSession, language: &Language, source: &Source) -> Result<()> {
+    let evaluated = session.eval_def(&source.definition(), language, |recorder| {
+        language.compile(source, recorder)
+    })?;
+    // SAFETY: the language makes factories of this type, which do nothing but give an address.
+    let factory: extern "C" fn() -> u64 = unsafe { std::mem::transmute(evaluated.factory()) };
+    ensure!(factory() != 0, "a factory gave no function");
+    evaluated.finish(Ran::Pure);
+    Ok(())
+}
+
+/// Evaluates `sources` one after the other. One time ends where the next begins, so that nothing between
+/// them is left out.
+fn evaluate(
+    session: &CraneliftSession,
+    language: &Language,
+    sources: &[Source],
+    is_long: bool,
+) -> Result<Measured> {
+    let mut samples = vec![0; sources.len()];
+    let mut thread_cpu = vec![0; if is_long { sources.len() } else { 0 }];
+    let (statistics, memory) = (session.statistics(), Memory::now()?);
+    let cpu = cpu_time(libc::CLOCK_PROCESS_CPUTIME_ID);
+    let began = Instant::now();
+    let mut last = began;
+    if is_long {
+        let mut cpu_before = cpu_time(libc::CLOCK_THREAD_CPUTIME_ID);
+        for ((source, sample), cpu) in sources.iter().zip(&mut samples).zip(&mut thread_cpu) {
+            one(session, language, source)?;
+            let now = Instant::now();
+            *sample = (now - last).as_nanos() as u64;
+            let cpu_now = cpu_time(libc::CLOCK_THREAD_CPUTIME_ID);
+            *cpu = cpu_now - cpu_before;
+            (last, cpu_before) = (Instant::now(), cpu_now);
+        }
+    } else {
+        for (source, sample) in sources.iter().zip(&mut samples) {
+            one(session, language, source)?;
+            let now = Instant::now();
+            *sample = (now - last).as_nanos() as u64;
+            last = now;
+        }
+    }
+    let wall_ns = began.elapsed().as_nanos() as u64;
+    let cpu_ns = cpu_time(libc::CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    let now = session.statistics();
+    Ok(Measured {
+        samples,
+        thread_cpu,
+        wall_ns,
+        cpu_ns,
+        hits: now.hits - statistics.hits,
+        second_hits: now.second_hits - statistics.second_hits,
+        memory: Memory::now()?.since(&memory),
+        image_bytes: 0,
+    })
+}
+
+/// Evaluates `sources` by several threads, each a part of them.
+fn threads(session: &CraneliftSession, sources: &[Source], count: usize) -> Result<Measured> {
+    let hits = session.statistics().hits;
+    let barrier = Barrier::new(count + 1);
+    let mut wall_ns = 0;
+    std::thread::scope(|scope| -> Result<()> {
+        let mut threads = Vec::new();
+        for part in sources.chunks(sources.len().div_ceil(count)) {
+            let barrier = &barrier;
+            threads.push(scope.spawn(move || -> Result<()> {
+                let language = Language::new();
+                barrier.wait();
+                let language = language?;
+                part.iter()
+                    .try_for_each(|source| one(session, &language, source))
+            }));
+        }
+        barrier.wait();
+        let began = Instant::now();
+        for thread in threads {
+            match thread.join() {
+                Ok(done) => done?,
+                Err(_) => bail!("a thread panicked"),
+            }
+        }
+        wall_ns = began.elapsed().as_nanos() as u64;
+        Ok(())
+    })?;
+    Ok(Measured {
+        wall_ns,
+        hits: session.statistics().hits - hits,
+        ..Measured::default()
+    })
+}
+
+/// Does what a miss cannot do without: compiles, links and loads each unit, and calls its factory.
+fn direct(sources: &[Source]) -> Result<Measured> {
+    let backend = Cranelift::new()?;
+    let language = Language::new()?;
+    let mut measured = Measured::default();
+    for source in sources {
+        let cpu = cpu_time(libc::CLOCK_THREAD_CPUTIME_ID);
+        let began = Instant::now();
+        let compiled = backend.compiler().compile(&language.unit(source))?;
+        let image = backend
+            .loader()
+            .prepare(&compiled.object.bytes, &["factory"])?;
+        // SAFETY: the image is of an object that was compiled just now, and is bound to the words that
+        // the language takes its names for.
+        let code = unsafe { backend.loader().load(image.as_ref(), &language) }?;
+        let factory = code.symbol("factory").context("there is no factory")?;
+        // SAFETY: the language makes factories of this type, which do nothing but give an address.
+        let factory: extern "C" fn() -> u64 = unsafe { std::mem::transmute(factory) };
+        ensure!(factory() != 0, "a factory gave no function");
+        measured.image_bytes += image.bytes.len() as u64;
+        drop((compiled, image, code));
+        measured.samples.push(began.elapsed().as_nanos() as u64);
+        measured
+            .thread_cpu
+            .push(cpu_time(libc::CLOCK_THREAD_CPUTIME_ID) - cpu);
+    }
+    measured.wall_ns = measured.samples.iter().sum();
+    Ok(measured)
+}
+
+/// The order of a seed: Fisher and Yates's, by a linear congruential generator.
+fn shuffle(sources: &mut [Source], seed: u64) {
+    let mut state = seed.wrapping_mul(2).wrapping_add(1);
+    for last in (1..sources.len()).rev() {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        sources.swap(last, (state >> 33) as usize % (last + 1));
+    }
+}
+
+impl Memory {
+    /// What the kernel says of this process.
+    fn now() -> Result<Self> {
+        let text = std::fs::read_to_string("/proc/self/smaps_rollup")?;
+        let bytes = |field: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(field));
+            let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+            let kilobytes: Option<u64> = kilobytes;
+            kilobytes.map_or(0, |number| number << 10)
+        };
+        Ok(Self {
+            pss: bytes("Pss:"),
+            file: bytes("Pss_File:"),
+        })
+    }
+
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            pss: self.pss.saturating_sub(before.pss),
+            file: self.file.saturating_sub(before.file),
+        }
+    }
+}
+
+/// A clock of CPU time, in nanoseconds.
+fn cpu_time(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a place for a time; it stays zero if there is no such clock.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+}
