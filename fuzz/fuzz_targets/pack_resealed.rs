@@ -7,7 +7,9 @@
 use libfuzzer_sys::fuzz_target;
 use rekindle_cache_core::artifact::ImageRef;
 use rekindle_cache_core::key::FormKey;
-use rekindle_cache_core::metadata::{DependencyRecord, Entry, Manifest, Metadata, SideTableRecord};
+use rekindle_cache_core::metadata::{
+    DependencyRecord, Entry, Manifest, Metadata, NameRecord, NameRole, SideTableRecord,
+};
 use rekindle_cache_core::store::{FolderStore, Limits, Merge, NewRecord, Options, Provenance, Store};
 use rekindle_cache_core::{Digest, checksum};
 use std::ops::{ControlFlow, Range};
@@ -27,21 +29,26 @@ fn put(store: &FolderStore, name: &str, image: &[u8]) {
         manifest: Manifest {
             dependencies: vec![DependencyRecord {
                 kind: 2,
+                is_of_code: false,
                 name: "inc".to_owned(),
                 scope: "user".to_owned(),
                 digest: [1; 32],
             }],
             object_key: Digest::of("object", image).0,
-            ..Manifest::default()
         },
         entry: Entry {
             name: name.to_owned(),
             factory: "make".to_owned(),
-            defines: vec![name.to_owned()],
-            references: vec!["other".to_owned()],
+            names: [(NameRole::Defined, name), (NameRole::Referred, "other")]
+                .map(|(role, name)| NameRecord {
+                    role,
+                    name: name.to_owned(),
+                })
+                .to_vec(),
             compile_ns: 5,
             image_checksum: checksum(image),
             side_tables: vec![SideTableRecord {
+                is_of_host: false,
                 name: "traps".to_owned(),
                 bytes: vec![1, 2, 3],
             }],

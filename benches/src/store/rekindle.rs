@@ -104,7 +104,7 @@ fn metadata() -> Metadata {
     Metadata {
         manifest: Manifest {
             object_key: [7; 32],
-            ..Manifest::default()
+            dependencies: Vec::new(),
         },
         entry: Entry {
             name: "user/benchmark".to_owned(),

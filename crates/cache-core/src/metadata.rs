@@ -1,7 +1,9 @@
 //! What a record says beside its image: the manifest and the entry, used as they lie on disk.
 //!
 //! The types are archived by rkyv with little-endian, aligned primitives and 32-bit relative pointers,
-//! and validated by bytecheck each time, on a copy whose checksum was right.
+//! and validated by bytecheck each time, on a copy whose checksum was right. Each list and each longer
+//! string costs the validation some 70 instructions even if it is empty, on every look-up: so lists of
+//! the same type are one list, whose elements say what they are.
 
 use crate::artifact::{Dependency, DependencyKind};
 use crate::digest::Digest;
@@ -11,7 +13,7 @@ use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// The version of the archived types below: a record of another version is a miss.
-pub const METADATA_VERSION: u32 = 2;
+pub const METADATA_VERSION: u32 = 3;
 
 /// Everything that a record holds beside its key and its image.
 #[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
@@ -27,11 +29,10 @@ pub struct Metadata {
 #[derive(Debug, Clone, Default, PartialEq, Archive, Serialize, Deserialize)]
 #[rkyv(derive(Debug))]
 pub struct Manifest {
-    /// What the host's front end looked at on its way from the text to the unit, sorted.
+    /// What the host's front end looked at on its way from the text to the unit, sorted; then what the code
+    /// was made of beside the unit, sorted: the compiler's own dependencies, and the modules that it was
+    /// bound to.
     pub dependencies: Vec<DependencyRecord>,
-    /// What the code was made of beside the unit: the compiler's own dependencies, and the modules that
-    /// it was bound to; sorted.
-    pub code_dependencies: Vec<DependencyRecord>,
     /// The object key: see [`ObjectKey`].
     pub object_key: [u8; 32],
 }
@@ -42,6 +43,8 @@ pub struct Manifest {
 pub struct DependencyRecord {
     /// The number of its kind; unknown numbers make the record stale.
     pub kind: u8,
+    /// Whether the code depends on it, and not only the way from the text to the unit.
+    pub is_of_code: bool,
     /// See [`Dependency::name`].
     pub name: String,
     /// See [`Dependency::scope`].
@@ -58,12 +61,8 @@ pub struct Entry {
     pub name: String,
     /// The exported symbol that returns the definition's value.
     pub factory: String,
-    /// Names that running the factory defines.
-    pub defines: Vec<String>,
-    /// Names that the code may define later, when it is called, with values that nothing records.
-    pub defines_later: Vec<String>,
-    /// Names of definitions that the code refers to.
-    pub references: Vec<String>,
+    /// The names of definitions that it has to do with.
+    pub names: Vec<NameRecord>,
     /// The context that the form key holds.
     pub context: String,
     /// The [digest](crate::journal::text_digest) of the text that the form key holds.
@@ -85,10 +84,31 @@ pub struct Entry {
     pub image_checksum: u64,
     /// What compiling did besides making code, in the order in which it did it.
     pub effects: Vec<EffectRecord>,
-    /// The compiler's tables, which belong to the code.
+    /// The compiler's tables, which belong to the code, and then the host's, which belong to the text.
     pub side_tables: Vec<SideTableRecord>,
-    /// The host's tables, which belong to the text.
-    pub host_tables: Vec<SideTableRecord>,
+}
+
+/// What a definition has to do with a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[rkyv(derive(Debug, Clone, Copy, PartialEq, Eq))]
+#[repr(u8)]
+pub enum NameRole {
+    /// Running the factory defines it.
+    Defined,
+    /// The code may define it later, when it is called, with values that nothing records.
+    DefinedLater,
+    /// The code refers to it.
+    Referred,
+}
+
+/// A name of a definition.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[rkyv(derive(Debug))]
+pub struct NameRecord {
+    /// What the definition has to do with it.
+    pub role: NameRole,
+    /// The name itself, qualified as the host does.
+    pub name: String,
 }
 
 /// Something that compiling did besides making code, and that the host repeats on a hit.
@@ -105,6 +125,8 @@ pub struct EffectRecord {
 #[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 #[rkyv(derive(Debug))]
 pub struct SideTableRecord {
+    /// Whether it is the host's.
+    pub is_of_host: bool,
     /// Its name.
     pub name: String,
     /// Its bytes.
@@ -129,14 +151,53 @@ impl Metadata {
     }
 }
 
+impl NameRecord {
+    /// The records of `names`, which all have this role.
+    pub fn list(role: NameRole, names: &[String]) -> impl Iterator<Item = Self> + use<'_> {
+        let record = move |name: &String| Self {
+            role,
+            name: name.clone(),
+        };
+        names.iter().map(record)
+    }
+}
+
 impl ArchivedEntry {
+    /// The names that have this role.
+    pub fn names(&self, role: NameRole) -> impl Iterator<Item = &str> {
+        let wanted = ArchivedNameRole::from(role);
+        let names = self.names.iter().filter(move |name| name.role == wanted);
+        names.map(|name| name.name.as_str())
+    }
+
+    /// The compiler's tables.
+    pub fn code_tables(&self) -> impl Iterator<Item = &ArchivedSideTableRecord> {
+        self.side_tables.iter().filter(|table| !table.is_of_host)
+    }
+
     /// Whether the record only leads from an analysed form to the record that has its code.
     pub fn is_pointer(&self) -> bool {
         self.factory.is_empty()
     }
 }
 
+impl From<NameRole> for ArchivedNameRole {
+    fn from(role: NameRole) -> Self {
+        match role {
+            NameRole::Defined => Self::Defined,
+            NameRole::DefinedLater => Self::DefinedLater,
+            NameRole::Referred => Self::Referred,
+        }
+    }
+}
+
 impl ArchivedManifest {
+    /// What the code was made of beside the unit.
+    pub fn code_dependencies(&self) -> impl Iterator<Item = &ArchivedDependencyRecord> {
+        let all = self.dependencies.iter();
+        all.filter(|dependency| dependency.is_of_code)
+    }
+
     /// The object key that the dependencies led to.
     pub fn object_key(&self) -> ObjectKey {
         ObjectKey(Digest(self.object_key))
@@ -167,13 +228,23 @@ impl ArchivedDependencyRecord {
     }
 }
 
-impl From<&Dependency> for DependencyRecord {
-    fn from(dependency: &Dependency) -> Self {
+impl DependencyRecord {
+    /// What is kept of a dependency of the way from the text to the unit.
+    pub fn of_form(dependency: &Dependency) -> Self {
         Self {
             kind: dependency.kind.number(),
+            is_of_code: false,
             name: dependency.name.clone(),
             scope: dependency.scope.clone(),
             digest: dependency.digest.0,
+        }
+    }
+
+    /// What is kept of a dependency of the code.
+    pub fn of_code(dependency: &Dependency) -> Self {
+        Self {
+            is_of_code: true,
+            ..Self::of_form(dependency)
         }
     }
 }

@@ -39,14 +39,10 @@ fn put(store: &dyn Store, key: FormKey) {
         manifest: Manifest {
             dependencies: Vec::new(),
             object_key: [1; 32],
-            ..Manifest::default()
         },
         entry: Entry {
             name: "user/name".to_owned(),
             factory: "make".to_owned(),
-            defines: Vec::new(),
-            defines_later: Vec::new(),
-            references: Vec::new(),
             environment: [8; 32],
             object_digest: [2; 32],
             compile_ns: 1,

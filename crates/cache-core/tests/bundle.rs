@@ -27,12 +27,12 @@ fn metadata(name: &str, image: &[u8]) -> Metadata {
         manifest: Manifest {
             dependencies: vec![DependencyRecord {
                 kind: 1,
+                is_of_code: false,
                 name: "user/other".to_owned(),
                 scope: String::new(),
                 digest: [3; 32],
             }],
             object_key: *blake3::hash(image).as_bytes(),
-            ..Manifest::default()
         },
         entry: Entry {
             name: name.to_owned(),

@@ -3,6 +3,7 @@
 use crate::arguments::Place;
 use anyhow::Context as _;
 use rekindle_cache_core::bundle::{Acceptance, Bundle, BundleStore, TrustedKeys};
+use rekindle_cache_core::metadata::NameRole;
 use rekindle_cache_core::store::{FolderStore, Found, Provenance, Record, Store as _};
 use rekindle_cache_core::{Digest, key::FormKey};
 use serde::Serialize;
@@ -80,7 +81,7 @@ impl Source {
         self.each(&mut |seen| {
             let entry = &seen.record.metadata.entry;
             let is_named = entry.name == what
-                || entry.defines.iter().any(|name| name.as_str() == what)
+                || entry.names(NameRole::Defined).any(|name| name == what)
                 || is_key_start(what, &seen.record.key);
             if is_named {
                 found.push((entry.created.to_native(), make(&seen)));

@@ -9,7 +9,7 @@ use crate::records::{Row, Seen, Source, hex, not_found, short, shown_name};
 use crate::units::{ago, bytes, count, counted, duration, now};
 use rekindle_cache_core::artifact::DependencyKind;
 use rekindle_cache_core::checksum;
-use rekindle_cache_core::metadata::ArchivedDependencyRecord;
+use rekindle_cache_core::metadata::{ArchivedDependencyRecord, NameRole};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -96,22 +96,20 @@ impl Shown {
             object_key: metadata.manifest.object_key().to_string(),
             object_digest: hex(&entry.object_digest),
             factory: entry.factory.as_str().to_owned(),
-            defines: owned(entry.defines.iter().map(|text| text.as_str())),
-            defines_later: owned(entry.defines_later.iter().map(|text| text.as_str())),
-            references: owned(entry.references.iter().map(|text| text.as_str())),
+            defines: owned(entry.names(NameRole::Defined)),
+            defines_later: owned(entry.names(NameRole::DefinedLater)),
+            references: owned(entry.names(NameRole::Referred)),
             context: metadata.entry.context.as_str().to_owned(),
             text_digest: hex(&metadata.entry.text_digest),
             dependencies: metadata
                 .manifest
                 .dependencies
                 .iter()
-                .chain(metadata.manifest.code_dependencies.iter())
                 .map(DependencyFacts::of)
                 .collect(),
             side_tables: entry
                 .side_tables
                 .iter()
-                .chain(entry.host_tables.iter())
                 .map(|table| TableFacts {
                     name: table.name.as_str().to_owned(),
                     bytes: table.bytes.len() as u64,

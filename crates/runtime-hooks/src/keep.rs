@@ -10,7 +10,9 @@ use rekindle_cache_core::artifact::{
 };
 use rekindle_cache_core::journal::text_digest;
 use rekindle_cache_core::key::{Definition, FormKey};
-use rekindle_cache_core::metadata::{DependencyRecord, Entry, Manifest, Metadata, SideTableRecord};
+use rekindle_cache_core::metadata::{
+    DependencyRecord, Entry, Manifest, Metadata, NameRecord, NameRole, SideTableRecord,
+};
 use rekindle_cache_core::store::{NewRecord, Provenance, Record};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -43,19 +45,17 @@ impl Known {
     /// The code of a record. `None` if its dependencies are of a newer version, or its image is damaged.
     pub(crate) fn of(record: &Record<'_>) -> Option<Self> {
         let metadata = record.metadata;
-        let dependencies = metadata.manifest.code_dependencies.iter();
+        let dependencies = metadata.manifest.code_dependencies();
         let dependencies: Option<_> = dependencies
             .map(rekindle_cache_core::metadata::ArchivedDependencyRecord::to_dependency)
             .collect();
         let image = Image::new(record.image.bytes.to_owned());
-        let side_tables = metadata
-            .entry
-            .side_tables
-            .iter()
-            .map(|table| SideTableRecord {
-                name: table.name.as_str().to_owned(),
-                bytes: table.bytes.to_vec(),
-            });
+        let side_tables = metadata.entry.code_tables();
+        let side_tables = side_tables.map(|table| SideTableRecord {
+            is_of_host: false,
+            name: table.name.as_str().to_owned(),
+            bytes: table.bytes.to_vec(),
+        });
         let known = Self {
             side_tables: side_tables.collect(),
             dependencies: Some(dependencies?),
@@ -96,7 +96,9 @@ impl<B: Backend> Session<B> {
         Known {
             image,
             dependencies,
-            side_tables: compiled.object.side_tables.iter().map(table).collect(),
+            side_tables: (compiled.object.side_tables.iter())
+                .map(|table| record(table, false))
+                .collect(),
             unit,
             object,
             compile_ns: 0,
@@ -158,18 +160,24 @@ impl<B: Backend> Session<B> {
         let object_key = self.cache.environment.object_key(&known.unit, &all);
         let metadata = Metadata {
             manifest: Manifest {
-                dependencies: dependencies.iter().map(DependencyRecord::from).collect(),
-                code_dependencies: (code_dependencies.iter())
-                    .map(DependencyRecord::from)
+                dependencies: (dependencies.iter().map(DependencyRecord::of_form))
+                    .chain(code_dependencies.iter().map(DependencyRecord::of_code))
                     .collect(),
                 object_key: object_key.0.0,
             },
             entry: Entry {
                 name: fresh.definition.name.to_owned(),
                 factory: compilation.factory.clone(),
-                defines: compilation.defines.clone(),
-                defines_later: compilation.defines_later.clone(),
-                references: compilation.references.clone(),
+                names: NameRecord::list(NameRole::Defined, &compilation.defines)
+                    .chain(NameRecord::list(
+                        NameRole::DefinedLater,
+                        &compilation.defines_later,
+                    ))
+                    .chain(NameRecord::list(
+                        NameRole::Referred,
+                        &compilation.references,
+                    ))
+                    .collect(),
                 context: fresh.definition.context.to_owned(),
                 text_digest: text_digest(fresh.definition.text).0,
                 environment: self.cache.environment.digest().0,
@@ -180,8 +188,14 @@ impl<B: Backend> Session<B> {
                 created: seconds_since_1970(),
                 image_checksum: known.image.checksum,
                 effects: fresh.recorded.effects,
-                side_tables: known.side_tables,
-                host_tables: compilation.side_tables.iter().map(table).collect(),
+                side_tables: (known.side_tables.into_iter())
+                    .chain(
+                        compilation
+                            .side_tables
+                            .iter()
+                            .map(|table| record(table, true)),
+                    )
+                    .collect(),
             },
         };
         kept.put(NewRecord {
@@ -197,8 +211,9 @@ impl<B: Backend> Session<B> {
     }
 }
 
-fn table(table: &SideTable) -> SideTableRecord {
+fn record(table: &SideTable, is_of_host: bool) -> SideTableRecord {
     SideTableRecord {
+        is_of_host,
         name: table.name.clone(),
         bytes: table.bytes.clone(),
     }

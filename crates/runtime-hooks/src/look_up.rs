@@ -14,7 +14,7 @@ use rekindle_cache_core::artifact::{
 };
 use rekindle_cache_core::key::FormKey;
 use rekindle_cache_core::metadata::{
-    ArchivedDependencyRecord, ArchivedEntry, ArchivedMetadata, ArchivedSideTableRecord,
+    ArchivedDependencyRecord, ArchivedEntry, ArchivedMetadata, ArchivedSideTableRecord, NameRole,
 };
 use rekindle_cache_core::store::{Found, Record, Store};
 use std::ops::ControlFlow;
@@ -270,7 +270,7 @@ impl<B: Backend> Session<B> {
     ) -> Option<(Loaded<B>, Known)> {
         let metadata = record.metadata;
         if self
-            .stale(metadata.manifest.code_dependencies.iter(), host)
+            .stale(metadata.manifest.code_dependencies(), host)
             .is_some()
         {
             return None;
@@ -282,7 +282,7 @@ impl<B: Backend> Session<B> {
             checksum: known.image.checksum,
         };
         let (running, factory) = self.load(image, metadata, host).ok()?;
-        tables(host, metadata.entry.side_tables.iter());
+        tables(host, metadata.entry.code_tables());
         for table in &compilation.side_tables {
             host.side_table(&table.name, &table.bytes);
         }
@@ -300,17 +300,12 @@ impl<B: Backend> Session<B> {
     fn revive(&self, record: &Record<'_>, host: &dyn Host) -> Result<Loaded<B>, Refused> {
         let metadata = record.metadata;
         let manifest = &metadata.manifest;
-        let dependencies = manifest.dependencies.iter();
-        let dependencies = dependencies.chain(manifest.code_dependencies.iter());
-        if let Some(reason) = self.stale(dependencies, host) {
+        if let Some(reason) = self.stale(manifest.dependencies.iter(), host) {
             return Err(Refused::new(Outcome::Miss(reason)));
         }
         let (running, factory) = self.load(record.image, metadata, host)?;
         let entry = &metadata.entry;
-        tables(
-            host,
-            entry.side_tables.iter().chain(entry.host_tables.iter()),
-        );
+        tables(host, entry.side_tables.iter());
         for effect in entry.effects.iter() {
             if !host.replay(&effect.kind, &effect.payload) {
                 let kind = effect.kind.as_str().to_owned();
@@ -333,7 +328,7 @@ impl<B: Backend> Session<B> {
         host: &dyn Host,
     ) -> Result<(Running<B>, *const u8), Refused> {
         let permitted = |library: &str| {
-            (metadata.manifest.code_dependencies.iter()).any(|dependency| {
+            metadata.manifest.code_dependencies().any(|dependency| {
                 dependency.kind() == Some(DependencyKind::Module) && dependency.name == library
             })
         };
@@ -415,17 +410,15 @@ impl<B: Backend> Session<B> {
 
     fn names_of(&self, entry: &ArchivedEntry) -> Names {
         let mut definitions = crate::lock(&self.definitions);
+        let mut numbers = |role| {
+            let names = entry.names(role);
+            names.map(|name| definitions.number(name)).collect()
+        };
         Names {
             object: Digest(entry.object_digest),
-            defines: (entry.defines.iter())
-                .map(|name| definitions.number(name))
-                .collect(),
-            defines_later: (entry.defines_later.iter())
-                .map(|name| definitions.number(name))
-                .collect(),
-            references: (entry.references.iter())
-                .map(|name| definitions.number(name))
-                .collect(),
+            defines: numbers(NameRole::Defined),
+            defines_later: numbers(NameRole::DefinedLater),
+            references: numbers(NameRole::Referred),
         }
     }
 }

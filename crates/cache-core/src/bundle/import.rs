@@ -80,6 +80,7 @@ fn manifest_digest(manifest: &ArchivedManifest) -> Digest {
     for dependency in manifest.dependencies.iter() {
         builder
             .number(u64::from(dependency.kind))
+            .number(u64::from(dependency.is_of_code))
             .text(dependency.name.as_str())
             .text(dependency.scope.as_str())
             .digest(&dependency.digest());

@@ -395,7 +395,7 @@ pub(super) fn with_buffer<R>(work: impl FnOnce(&mut AlignedVec) -> R) -> R {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::metadata::{Entry, Manifest};
+    use crate::metadata::{Entry, Manifest, NameRecord, NameRole};
 
     /// Metadata that differs by `name`, for `image`.
     pub(crate) fn metadata(name: &str, image: &[u8]) -> Metadata {
@@ -403,14 +403,14 @@ pub(super) mod tests {
             manifest: Manifest {
                 dependencies: Vec::new(),
                 object_key: [7; 32],
-                ..Manifest::default()
             },
             entry: Entry {
                 name: name.to_owned(),
                 factory: format!("make {name}"),
-                defines: vec![name.to_owned()],
-                defines_later: Vec::new(),
-                references: Vec::new(),
+                names: vec![NameRecord {
+                    role: NameRole::Defined,
+                    name: name.to_owned(),
+                }],
                 environment: [8; 32],
                 object_digest: [9; 32],
                 compile_ns: 1_400_000,

@@ -3,7 +3,8 @@
 use rekindle_cache_core::artifact::{Dependency, DependencyKind, ImageRef};
 use rekindle_cache_core::key::{FormKey, ObjectKey};
 use rekindle_cache_core::metadata::{
-    ArchivedMetadata, EffectRecord, Entry, Manifest, Metadata, SideTableRecord,
+    ArchivedMetadata, DependencyRecord, EffectRecord, Entry, Manifest, Metadata, NameRecord,
+    NameRole, SideTableRecord,
 };
 use rekindle_cache_core::store::{Damage, Found, NewRecord, Provenance, Store, StoreError};
 use rekindle_cache_core::{Digest, checksum};
@@ -45,16 +46,21 @@ impl Sample {
             key: key(name),
             metadata: Metadata {
                 manifest: Manifest {
-                    dependencies: vec![(&dependency).into()],
+                    dependencies: vec![DependencyRecord::of_form(&dependency)],
                     object_key: ObjectKey(Digest::of("test", &version.to_le_bytes())).0.0,
-                    ..Manifest::default()
                 },
                 entry: Entry {
                     name: name.to_owned(),
                     factory: "make".to_owned(),
-                    defines: vec![name.to_owned()],
-                    defines_later: Vec::new(),
-                    references: vec!["user/other".to_owned()],
+                    names: [
+                        (NameRole::Defined, name),
+                        (NameRole::Referred, "user/other"),
+                    ]
+                    .map(|(role, name)| NameRecord {
+                        role,
+                        name: name.to_owned(),
+                    })
+                    .to_vec(),
                     environment: [8; 32],
                     object_digest: [9; 32],
                     compile_ns: version,
@@ -65,6 +71,7 @@ impl Sample {
                         payload: name.as_bytes().to_owned(),
                     }],
                     side_tables: vec![SideTableRecord {
+                        is_of_host: false,
                         name: "traps".to_owned(),
                         bytes: vec![1, 2, 3],
                     }],

@@ -2,7 +2,9 @@
 
 use rekindle_cache_core::artifact::ImageRef;
 use rekindle_cache_core::key::FormKey;
-use rekindle_cache_core::metadata::{DependencyRecord, Entry, Manifest, Metadata};
+use rekindle_cache_core::metadata::{
+    DependencyRecord, Entry, Manifest, Metadata, NameRecord, NameRole,
+};
 use rekindle_cache_core::store::{FolderStore, Found, NewRecord, Provenance, Store};
 use rekindle_cache_core::{Digest, checksum};
 use rekindle_runtime_hooks::cranelift::backend::cranelift_codegen::ir::types::I64;
@@ -79,6 +81,7 @@ impl Made {
             .iter()
             .map(|(name, digest)| DependencyRecord {
                 kind: 2,
+                is_of_code: false,
                 name: (*name).to_owned(),
                 scope: "user".to_owned(),
                 digest: [*digest; 32],
@@ -89,12 +92,14 @@ impl Made {
             manifest: Manifest {
                 dependencies,
                 object_key: object_key.0,
-                ..Manifest::default()
             },
             entry: Entry {
                 name: self.name.to_owned(),
                 factory: "factory".to_owned(),
-                defines: vec![self.name.to_owned()],
+                names: vec![NameRecord {
+                    role: NameRole::Defined,
+                    name: self.name.to_owned(),
+                }],
                 text_digest: rekindle_cache_core::journal::text_digest(self.text).0,
                 environment: [self.environment; 32],
                 object_digest: [9; 32],
