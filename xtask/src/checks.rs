@@ -19,6 +19,19 @@ pub(crate) fn clippy(steps: &mut Steps) -> Result<()> {
     steps.step("clippy", |shell| {
         Ok(cmd!(shell, "cargo clippy --all-targets -- -D warnings").run()?)
     })?;
+    steps.step("clippy of the other loaders", |shell| {
+        let package = [
+            "--package",
+            "rekindle-loader-peers",
+            "--features",
+            "orc,dlopen",
+        ];
+        let command = cmd!(
+            shell,
+            "cargo clippy {package...} --all-targets -- -D warnings"
+        );
+        Ok(command.run()?)
+    })?;
     steps.step("clippy of the benchmarks", |shell| {
         let package = "rekindle-benches";
         Ok(cmd!(

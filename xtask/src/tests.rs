@@ -16,5 +16,17 @@ pub(crate) fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
     steps.step("test", |shell| {
         let _binaries = shell.push_env(BIN_DIR, target_folder(shell)?.join("debug"));
         Ok(cmd!(shell, "cargo test {arguments...}").run()?)
+    })?;
+    if !arguments.is_empty() {
+        return Ok(());
+    }
+    steps.step("test of the other loaders", |shell| {
+        let package = [
+            "--package",
+            "rekindle-loader-peers",
+            "--features",
+            "orc,dlopen",
+        ];
+        Ok(cmd!(shell, "cargo test {package...}").run()?)
     })
 }

@@ -93,7 +93,7 @@ pub(crate) const CPP_FEATURES: &[Feature] = &[
     },
     Feature {
         name: "pointers to members",
-        headers: &[],
+        headers: &["initializer_list"],
         write: |r| fill(r, MEMBERS),
     },
     Feature {

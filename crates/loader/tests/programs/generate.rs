@@ -4,6 +4,9 @@
 //! that is printed depends on addresses, time or the order of threads, so that two ways of running a
 //! program can be compared.
 
+// Each test program uses a part of this.
+#![allow(dead_code)]
+
 use crate::c_features::C_FEATURES;
 use crate::cpp_features::CPP_FEATURES;
 use crate::random::Random;
@@ -61,6 +64,20 @@ pub(crate) fn program(seed: u64) -> Program {
         language,
         source,
     }
+}
+
+/// A program for each feature of a language, called like it.
+pub(crate) fn single(language: Language) -> Vec<Program> {
+    let (features, ending) = match language {
+        Language::C => (C_FEATURES, "c"),
+        Language::Cpp => (CPP_FEATURES, "cpp"),
+    };
+    let program = |feature: &Feature| Program {
+        name: format!("{}.{ending}", feature.name),
+        language,
+        source: write(&[feature], &mut Random::new(1), language),
+    };
+    features.iter().map(program).collect()
 }
 
 fn write(features: &[&Feature], random: &mut Random, language: Language) -> String {

@@ -96,18 +96,21 @@ pub(crate) fn end_of(command: &mut Command, input: &str) -> Answer<Ended> {
 }
 
 /// The example `run_object`, up to date.
-///
-/// `cargo xtask` builds it beforehand and names the folder; for a bare `cargo test` it is built here,
-/// as running one test program does not build the examples.
 pub(crate) fn runner() -> Answer<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| build_runner().map_err(|error| error.to_string()));
+    let built = BUILT.get_or_init(|| {
+        example("rekindle-loader", "run_object", &[]).map_err(|error| error.to_string())
+    });
     Ok(built.clone()?)
 }
 
-fn build_runner() -> Answer<PathBuf> {
+/// An example of a package, up to date.
+///
+/// `cargo xtask` builds it beforehand and names the folder; for a bare `cargo test` it is built here,
+/// as running one test program does not build the examples.
+pub(crate) fn example(package: &str, name: &str, features: &[&str]) -> Answer<PathBuf> {
     if let Some(folder) = std::env::var_os("REKINDLE_BIN_DIR") {
-        let runner = Path::new(&folder).join("examples").join("run_object");
+        let runner = Path::new(&folder).join("examples").join(name);
         if runner.is_file() {
             return Ok(runner);
         }
@@ -117,19 +120,15 @@ fn build_runner() -> Answer<PathBuf> {
     let profile = profile.parent().and_then(Path::parent);
     let profile = profile.ok_or("this program lies in no target folder")?;
     let mut command = Command::new(env!("CARGO"));
-    command.args([
-        "build",
-        "--quiet",
-        "--package",
-        "rekindle-loader",
-        "--example",
-        "run_object",
-    ]);
+    command.args(["build", "--quiet", "--package", package, "--example", name]);
+    for features in features {
+        command.args(["--features", features]);
+    }
     if profile.ends_with("release") {
         command.arg("--release");
     }
     succeed(command.current_dir(env!("CARGO_MANIFEST_DIR")))?;
-    Ok(profile.join("examples").join("run_object"))
+    Ok(profile.join("examples").join(name))
 }
 
 /// Runs `files` through the loader.

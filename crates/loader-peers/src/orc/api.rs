@@ -1,0 +1,133 @@
+//! LLVM's C API as far as ORC is wanted, taken from `libLLVM` at run time.
+//!
+//! Linking it would make everybody who builds this crate install LLVM's headers, and would allow one
+//! version only. Its symbols carry versions, so that two versions can be in one process, each opened
+//! for itself. The signatures are those of `llvm-c/Orc.h` and `llvm-c/LLJIT.h`, which versions 19 to 22
+//! have alike.
+
+use crate::error::PeerError;
+use crate::process::Library;
+use std::ffi::{CStr, c_char, c_void};
+
+/// The library of LLVM 22.
+pub const LLVM_22: &CStr = c"libLLVM.so.22.1";
+
+/// The library of LLVM 19.
+pub const LLVM_19: &CStr = c"libLLVM.so.19.1";
+
+/// A pointer to one of LLVM's own objects.
+pub(super) type Ref = *mut c_void;
+
+/// An error of LLVM's, or null.
+pub(super) type ErrorRef = *mut c_void;
+
+/// `LLVMJITSymbolGenericFlagsExported`.
+pub(super) const EXPORTED: u8 = 1;
+
+/// `LLVMOrcCJITDylibSearchOrderElement`.
+#[repr(C)]
+pub(super) struct SearchOrder {
+    pub(super) library: Ref,
+    /// 0: exported symbols only.
+    pub(super) flags: i32,
+}
+
+/// `LLVMOrcCLookupSetElement`.
+#[repr(C)]
+pub(super) struct LookupName {
+    pub(super) name: Ref,
+    /// 0: required.
+    pub(super) flags: i32,
+}
+
+/// `LLVMOrcCSymbolMapPair`, with `LLVMJITEvaluatedSymbol` unfolded.
+#[repr(C)]
+pub(super) struct SymbolPair {
+    pub(super) name: Ref,
+    pub(super) address: u64,
+    pub(super) generic_flags: u8,
+    pub(super) target_flags: u8,
+}
+
+/// What `LLVMOrcExecutionSessionLookup` calls with the addresses.
+pub(super) type HandleResult =
+    extern "C" fn(error: ErrorRef, result: *const SymbolPair, count: usize, context: *mut c_void);
+
+/// What makes an object layer for a JIT.
+pub(super) type MakeLayer =
+    extern "C" fn(context: *mut c_void, session: Ref, triple: *const c_char) -> Ref;
+
+macro_rules! functions {
+    ($($field:ident: $symbol:literal, fn($($argument:ty),*) $(-> $result:ty)?;)*) => {
+        /// The functions, by their names without the prefix.
+        pub(super) struct Api {
+            $(pub(super) $field: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
+        }
+
+        impl Api {
+            /// Opens `library` and finds them all.
+            pub(super) fn open(library: &CStr) -> Result<Self, PeerError> {
+                // SAFETY: LLVM's initialisers may run at any time.
+                let opened = unsafe { Library::open(library, libc::RTLD_LOCAL) }?;
+                Ok(Self {
+                    $($field: {
+                        let missing = || PeerError::Llvm(
+                            format!("{library:?} has no function {:?}", $symbol));
+                        let address = opened.symbol($symbol).ok_or_else(missing)?;
+                        type Function = unsafe extern "C" fn($($argument),*) $(-> $result)?;
+                        // SAFETY: the type is the one in LLVM's header, the same in these versions.
+                        unsafe { std::mem::transmute::<*mut c_void, Function>(address.as_ptr()) }
+                    },)*
+                })
+            }
+        }
+    };
+}
+
+functions! {
+    target_info: c"LLVMInitializeX86TargetInfo", fn();
+    target: c"LLVMInitializeX86Target", fn();
+    target_mc: c"LLVMInitializeX86TargetMC", fn();
+    asm_parser: c"LLVMInitializeX86AsmParser", fn();
+    asm_printer: c"LLVMInitializeX86AsmPrinter", fn();
+    error_message: c"LLVMGetErrorMessage", fn(ErrorRef) -> *mut c_char;
+    dispose_error_message: c"LLVMDisposeErrorMessage", fn(*mut c_char);
+    memory_buffer: c"LLVMCreateMemoryBufferWithMemoryRangeCopy",
+        fn(*const c_char, usize, *const c_char) -> Ref;
+    create_builder: c"LLVMOrcCreateLLJITBuilder", fn() -> Ref;
+    set_layer_creator: c"LLVMOrcLLJITBuilderSetObjectLinkingLayerCreator",
+        fn(Ref, MakeLayer, *mut c_void);
+    rtdyld_layer: c"LLVMOrcCreateRTDyldObjectLinkingLayerWithSectionMemoryManager",
+        fn(Ref) -> Ref;
+    create_jit: c"LLVMOrcCreateLLJIT", fn(*mut Ref, Ref) -> ErrorRef;
+    session: c"LLVMOrcLLJITGetExecutionSession", fn(Ref) -> Ref;
+    create_library: c"LLVMOrcExecutionSessionCreateBareJITDylib",
+        fn(Ref, *const c_char) -> Ref;
+    process_generator: c"LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess",
+        fn(*mut Ref, c_char, *const c_void, *const c_void) -> ErrorRef;
+    add_generator: c"LLVMOrcJITDylibAddGenerator", fn(Ref, Ref);
+    absolute_symbols: c"LLVMOrcAbsoluteSymbols", fn(*const SymbolPair, usize) -> Ref;
+    define: c"LLVMOrcJITDylibDefine", fn(Ref, Ref) -> ErrorRef;
+    add_object: c"LLVMOrcLLJITAddObjectFile", fn(Ref, Ref, Ref) -> ErrorRef;
+    intern: c"LLVMOrcExecutionSessionIntern", fn(Ref, *const c_char) -> Ref;
+    look_up: c"LLVMOrcExecutionSessionLookup",
+        fn(Ref, i32, *const SearchOrder, usize, *const LookupName, usize, HandleResult, *mut c_void);
+}
+
+impl Api {
+    /// What an error says, or nothing. The error is consumed.
+    pub(super) fn check(&self, error: ErrorRef) -> Result<(), PeerError> {
+        if error.is_null() {
+            return Ok(());
+        }
+        // SAFETY: the error is not null and is consumed; the message is a string, and freed by the
+        // function that is there for it, once it is copied.
+        let message = unsafe {
+            let raw = (self.error_message)(error);
+            let message = CStr::from_ptr(raw).to_string_lossy().into_owned();
+            (self.dispose_error_message)(raw);
+            message
+        };
+        Err(PeerError::Llvm(message))
+    }
+}
