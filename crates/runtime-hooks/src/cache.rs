@@ -143,6 +143,15 @@ impl<B: Backend> CacheBuilder<B> {
         self
     }
 
+    /// Whether it is noted in what code the process dies, so that code from the cache which ends processes is
+    /// set aside. That takes a handler for SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT and SIGTRAP, installed when
+    /// code from a cache first runs in the process; it hands on to the handlers that are there.
+    #[must_use]
+    pub fn watch_deaths(mut self, watch: bool) -> Self {
+        self.settings.watch_deaths = Some(watch);
+        self
+    }
+
     /// How long closing the cache waits for the disk.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {

@@ -108,6 +108,7 @@ impl<B: Backend> Session<B> {
             running: Running::Kept(code),
             factory,
             names: self.names(compilation, object),
+            origin: None,
         };
         Ok((loaded, image, bindings.libraries()))
     }
@@ -134,6 +135,7 @@ impl<B: Backend> Session<B> {
             running: Running::Unkept(code),
             factory,
             names: self.names(compilation, digest),
+            origin: None,
         })
     }
 

@@ -14,6 +14,7 @@ use crate::host::Host;
 use crate::outcome::{BypassReason, Outcome};
 use crate::recorder::Recorder;
 use crate::statistics::Stopwatch;
+use crate::watch::{Inside, Origin};
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::{Code, Hasher, Jit, Loader};
 use rekindle_cache_core::key::Definition;
@@ -41,6 +42,8 @@ pub struct Evaluated<'s, B: Backend> {
     outcome: Outcome,
     names: Names,
     ran: Ran,
+    /// Until the factory has run, if it came from the cache.
+    _inside: Option<Inside<'s>>,
 }
 
 /// Code that is in the process, and where it starts.
@@ -48,6 +51,8 @@ pub(crate) struct Loaded<B: Backend> {
     pub(crate) running: Running<B>,
     pub(crate) factory: *const u8,
     pub(crate) names: Names,
+    /// Where it came from, if it was not compiled just now.
+    pub(crate) origin: Option<Origin>,
 }
 
 pub(crate) enum Running<B: Backend> {
@@ -96,7 +101,8 @@ impl<B: Backend> Session<B> {
                 }
                 Err((refusal, lead)) => {
                     looked = Some(lead);
-                    self.cache.explained(definition, refusal)
+                    let refusal = self.cache.explained(definition, refusal);
+                    kept.with_deaths(&key, refusal)
                 }
             },
         };
@@ -114,6 +120,8 @@ impl<B: Backend> Session<B> {
             definitions.begin(name);
         }
         drop(definitions);
+        let watched = loaded.origin.as_ref().zip(self.cache.kept.as_ref());
+        let inside = watched.and_then(|(origin, kept)| kept.enter(origin));
         Evaluated {
             session: self,
             running: loaded.running,
@@ -121,6 +129,7 @@ impl<B: Backend> Session<B> {
             names: loaded.names,
             outcome,
             ran: Ran::Failed,
+            _inside: inside,
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::cache::{Backend, Session};
 use crate::compilation::Compilation;
 use crate::kept::Kept;
 use crate::recorder::Recorded;
+use crate::watch::Origin;
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::{
     Compiled, Dependency, DependencyKind, Hasher, Image, SideTable,
@@ -115,10 +116,15 @@ impl<B: Backend> Session<B> {
         known: Known,
     ) {
         let (key, canonical) = (fresh.key, fresh.canonical);
+        let origin = Origin {
+            key,
+            image: known.image.checksum,
+        };
         let name = fresh.definition.name.to_owned();
         if !self.keep_known(kept, fresh, compilation, known) {
             return;
         }
+        kept.note_compiled(&origin);
         let Some(canonical) = canonical else {
             return;
         };

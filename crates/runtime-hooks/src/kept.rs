@@ -4,15 +4,17 @@
 //! store anew when it first asks for it. What the parent had not flushed by then is the parent's.
 
 use crate::flights::Flights;
+use crate::outcome::{MissReason, Outcome, RejectReason};
 use crate::report::JournalQueue;
 use crate::settings::{Mode, Settings};
+use crate::watch::{Inside, Origin, Watch};
 use crate::worker::{QUEUE_BYTES, Worker};
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::fork::PerProcess;
 use rekindle_cache_core::journal::{EnvironmentPart, Miss};
-use rekindle_cache_core::key::Environment;
+use rekindle_cache_core::key::{Environment, FormKey};
 use rekindle_cache_core::store::{
-    FolderStore, Limits, MemoryStore, NewRecord, Options, Store, StoreError,
+    Deaths, FolderStore, Limits, MemoryStore, NewRecord, Options, Store, StoreError,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +36,10 @@ struct Opened {
     journal: Option<Arc<JournalQueue>>,
     worker: Worker,
     flights: Flights,
+    /// What processes died in, where the store has a folder.
+    deaths: Option<Deaths>,
+    /// There where deaths are to be noted.
+    watch: Option<Watch>,
 }
 
 impl Kept {
@@ -61,19 +67,33 @@ impl Kept {
 
     /// In a store that the host made, which has to bear a fork by itself.
     pub(crate) fn in_store(store: Arc<dyn Store>, settings: &Settings) -> Self {
-        Self::new(move || (Arc::clone(&store), None), settings)
+        let open = move || Place {
+            store: Arc::clone(&store),
+            folder: None,
+            deaths: None,
+        };
+        Self::new(open, settings)
     }
 
     fn new(open: impl Fn() -> Place + Send + Sync + 'static, settings: &Settings) -> Self {
+        let watches = settings.watch_deaths();
         let opened = PerProcess::new(move || {
-            let (store, folder) = open();
+            let Place {
+                store,
+                folder,
+                deaths,
+            } = open();
             let flights = Flights::new(folder.as_deref());
+            let watched = folder.as_deref().filter(|_| watches);
+            let watch = watched.map(Watch::new);
             let journal = folder.map(|folder| Arc::new(JournalQueue::new(&folder)));
             Opened {
                 worker: Worker::new(Arc::clone(&store), journal.clone()),
                 journal,
                 store,
                 flights,
+                deaths,
+                watch,
             }
         });
         Self {
@@ -101,6 +121,35 @@ impl Kept {
             Ok(()) if self.is_read_only => {}
             Ok(()) => opened.worker.note_put(),
             Err(error) => self.warn_once(&error),
+        }
+    }
+
+    /// Says that this thread is about to run a factory for the first time, until the result is dropped.
+    #[inline]
+    pub(crate) fn enter(&self, origin: &Origin) -> Option<Inside<'_>> {
+        self.opened.get().watch.as_ref()?.enter(origin)
+    }
+
+    /// What came of looking for `key`, if nothing was found because processes died in what was there.
+    pub(crate) fn with_deaths(&self, key: &FormKey, refusal: Outcome) -> Outcome {
+        let deaths = self.opened.get().deaths.as_ref();
+        match (&refusal, deaths.and_then(|deaths| deaths.reason(key))) {
+            (Outcome::Miss(MissReason::New | MissReason::Differs(_)), Some(reason)) => {
+                Outcome::Rejected(RejectReason::Deaths(reason))
+            }
+            _ => refusal,
+        }
+    }
+
+    /// Says that `origin` was compiled and put. What had been set aside and is the same again is written at
+    /// once: the factory may end the process, and is not to be compiled each time for that.
+    pub(crate) fn note_compiled(&self, origin: &Origin) {
+        let opened = self.opened.get();
+        let compiled = |deaths: &Deaths| deaths.compiled(&origin.key, origin.image);
+        if opened.deaths.as_ref().is_some_and(compiled)
+            && let Err(error) = opened.store.write()
+        {
+            self.warn_once(&error);
         }
     }
 
@@ -153,11 +202,20 @@ impl Drop for Kept {
     }
 }
 
-/// A store, and the folder of its files if that may be written.
-type Place = (Arc<dyn Store>, Option<PathBuf>);
+/// A store, and what else is known of where it is.
+struct Place {
+    store: Arc<dyn Store>,
+    /// The folder of its files, if that may be written.
+    folder: Option<PathBuf>,
+    deaths: Option<Deaths>,
+}
 
 fn in_memory() -> Place {
-    (Arc::new(MemoryStore::new()), None)
+    Place {
+        store: Arc::new(MemoryStore::new()),
+        folder: None,
+        deaths: None,
+    }
 }
 
 fn open_folder(folder: &Path, mode: Mode, limits: Limits) -> Result<Place, StoreError> {
@@ -169,5 +227,10 @@ fn open_folder(folder: &Path, mode: Mode, limits: Limits) -> Result<Place, Store
     };
     let store = FolderStore::open_with(folder, options)?;
     let folder = (!store.is_read_only()).then(|| store.folder().to_owned());
-    Ok((Arc::new(store), folder))
+    let deaths = Some(Deaths::collect(&store));
+    Ok(Place {
+        store: Arc::new(store),
+        folder,
+        deaths,
+    })
 }

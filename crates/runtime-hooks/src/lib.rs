@@ -33,6 +33,7 @@ mod recorder;
 mod report;
 pub mod settings;
 mod statistics;
+mod watch;
 mod worker;
 
 #[cfg(feature = "cranelift")]

@@ -8,6 +8,7 @@ use crate::host::{Bindings, Host};
 use crate::keep::Known;
 use crate::kept::Kept;
 use crate::outcome::{Change, MissReason, Outcome, RejectReason};
+use crate::watch::Origin;
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::{
     Code, Compiler, DependencyKind, Hasher, ImageRef, LoadFailure, Loader,
@@ -292,6 +293,7 @@ impl<B: Backend> Session<B> {
             running,
             factory,
             names,
+            origin: Some(origin(record)),
         };
         Some((loaded, known))
     }
@@ -317,6 +319,7 @@ impl<B: Backend> Session<B> {
             running,
             factory,
             names,
+            origin: Some(origin(record)),
         })
     }
 
@@ -420,6 +423,13 @@ impl<B: Backend> Session<B> {
             defines_later: numbers(NameRole::DefinedLater),
             references: numbers(NameRole::Referred),
         }
+    }
+}
+
+fn origin(record: &Record<'_>) -> Origin {
+    Origin {
+        key: record.key,
+        image: record.image.checksum,
     }
 }
 

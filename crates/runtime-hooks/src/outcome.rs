@@ -130,6 +130,8 @@ pub enum RejectReason {
     Damaged(String),
     /// The loader refused its image.
     Image(String),
+    /// It was set aside because processes died while they ran it for the first time.
+    Deaths(String),
 }
 
 impl fmt::Display for RejectReason {
@@ -137,6 +139,7 @@ impl fmt::Display for RejectReason {
         match self {
             Self::Damaged(what) => write!(out, "damaged record: {what}"),
             Self::Image(what) => write!(out, "image refused: {what}"),
+            Self::Deaths(what) => write!(out, "set aside: {what}"),
         }
     }
 }

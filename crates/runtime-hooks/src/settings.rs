@@ -9,6 +9,7 @@
 //! | [`folder`](CacheBuilder::folder) | `REKINDLE_DIR` | a path | `rekindle` in the user's cache folder |
 //! | [`limits`](CacheBuilder::limits) | `REKINDLE_MAX_BYTES`, `REKINDLE_MAX_ENTRIES` | a number, bytes with `K`, `M` or `G` | 4 GiB, 4,000,000 |
 //! | [`explain`](CacheBuilder::explain) | `REKINDLE_EXPLAIN` | `on`, `off` | `off` |
+//! | [`watch_deaths`](CacheBuilder::watch_deaths) | `REKINDLE_WATCH` | `on`, `off` | `on` |
 //! | [`deadline`](CacheBuilder::deadline) | - | a duration | 10 seconds |
 //!
 //! A variable with another value is told of in a warning and counts as not set. `REKINDLE_LOG` filters what
@@ -18,6 +19,7 @@
 //! [`CacheBuilder::folder`]: crate::CacheBuilder::folder
 //! [`CacheBuilder::limits`]: crate::CacheBuilder::limits
 //! [`CacheBuilder::explain`]: crate::CacheBuilder::explain
+//! [`CacheBuilder::watch_deaths`]: crate::CacheBuilder::watch_deaths
 //! [`CacheBuilder::deadline`]: crate::CacheBuilder::deadline
 
 #[cfg(doc)]
@@ -29,6 +31,8 @@ use std::time::Duration;
 pub const MODE_VARIABLE: &str = "REKINDLE";
 /// The variable that asks for explanations.
 pub const EXPLAIN_VARIABLE: &str = "REKINDLE_EXPLAIN";
+/// The variable that says whether deaths of processes are noted.
+pub const WATCH_VARIABLE: &str = "REKINDLE_WATCH";
 
 /// What a cache may do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,6 +53,7 @@ pub(crate) struct Settings {
     pub(crate) limits: Option<Limits>,
     pub(crate) explain: Option<bool>,
     pub(crate) deadline: Option<Duration>,
+    pub(crate) watch_deaths: Option<bool>,
 }
 
 impl Settings {
@@ -77,14 +82,22 @@ impl Settings {
 
     pub(crate) fn explain(&self) -> bool {
         self.explain
-            .or_else(|| from_environment(EXPLAIN_VARIABLE, &[("on", true), ("off", false)]))
+            .or_else(|| from_environment(EXPLAIN_VARIABLE, &SWITCH))
             .unwrap_or(false)
+    }
+
+    pub(crate) fn watch_deaths(&self) -> bool {
+        self.watch_deaths
+            .or_else(|| from_environment(WATCH_VARIABLE, &SWITCH))
+            .unwrap_or(true)
     }
 
     pub(crate) fn deadline(&self) -> Duration {
         self.deadline.unwrap_or(Self::DEADLINE)
     }
 }
+
+const SWITCH: [(&str, bool); 2] = [("on", true), ("off", false)];
 
 fn from_environment<T: Copy>(variable: &str, values: &[(&str, T)]) -> Option<T> {
     let text = std::env::var_os(variable).filter(|text| !text.is_empty())?;
@@ -117,9 +130,11 @@ mod tests {
             explain: Some(true),
             limits: Some(Limits::NONE),
             deadline: Some(Duration::ZERO),
+            watch_deaths: Some(false),
         };
         assert_eq!(settings.mode(), Mode::ReadOnly);
         assert!(settings.explain());
+        assert!(!settings.watch_deaths());
         assert_eq!(settings.limits(), Limits::NONE);
         assert_eq!(settings.deadline(), Duration::ZERO);
     }

@@ -7,6 +7,8 @@
 //! | `ID.merging` | a pack in the making whose records are all in other packs too |
 //! | `ID.retired` | a pack that others have replaced and that a living process still has open |
 //! | `quarantine/ID.pack`, `quarantine/ID.reason` | a damaged pack that was set aside, and why |
+//! | `running/ID.slots` | what a living process runs for the first time: see [`running`](super::running) |
+//! | `running/deaths` | what processes died in |
 //! | `uses` | which records were used when |
 //! | `maintenance.lock` | locked by whoever merges, prunes or sets aside |
 //!
@@ -30,6 +32,8 @@ pub(super) const MERGING: &str = "merging";
 pub(super) const RETIRED: &str = "retired";
 /// The folder of damaged packs.
 pub(super) const QUARANTINE: &str = "quarantine";
+/// The folder of what living processes run.
+pub(super) const RUNNING: &str = "running";
 
 const MAINTENANCE_LOCK: &str = "maintenance.lock";
 

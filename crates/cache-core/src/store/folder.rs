@@ -340,6 +340,13 @@ impl FolderStore {
         }
     }
 
+    /// Does not find any more the records of `key` that are found now, because of how they behaved. Other
+    /// processes do so when they have seen what the next flush writes.
+    pub fn set_aside(&self, key: &FormKey, reason: &str) {
+        tracing::warn!(%key, reason, "a record is set aside and compiled again");
+        self.remove_because(key, reason);
+    }
+
     fn note(&self, damage: &super::Damage) {
         let place = (damage.file.clone(), damage.offset);
         if lock(&self.damage).records.insert(place) {

@@ -3,6 +3,7 @@
 //! A folder store keeps them in a folder that any number of processes share; a memory store keeps
 //! them for the life of this process, for hosts without a usable folder; layers are a stack of stores.
 
+mod deaths;
 mod eviction;
 mod files;
 mod folder;
@@ -22,6 +23,7 @@ mod record;
 mod resident;
 mod rewrite;
 mod room;
+pub mod running;
 mod segment;
 mod snapshot;
 mod source;
@@ -31,6 +33,7 @@ mod verify;
 mod versions;
 mod writer;
 
+pub use deaths::Deaths;
 pub use folder::{FolderStore, Options};
 pub(crate) use format::FORMAT_VERSION;
 pub use inventory::{Listed, Removal};

@@ -2,7 +2,9 @@
 
 #![cfg(feature = "cranelift")]
 
+mod children;
 mod crowd;
+mod deaths;
 mod dependencies;
 mod environments;
 mod evaluation;

@@ -24,6 +24,7 @@ use std::sync::Arc;
 /// | term | does |
 /// | --- | --- |
 /// | `labs N` | calls the function of the C library |
+/// | `call NAME` | calls a function of the host |
 /// | `ran NAME` | runs a definition at compile time |
 /// | `read NAME` | reads the interface of one |
 /// | `file NAME`, `files NAME NAME` | reads files of the host's folder |
@@ -109,6 +110,11 @@ impl Sums {
                 let function = unit.func_ref(function, builder.func);
                 let number = builder.ins().iconst(I64, number);
                 let call = builder.ins().call(function, &[number]);
+                builder.inst_results(call)[0]
+            } else if let Some(name) = term.strip_prefix("call ") {
+                let function = unit.import_function(name, &signature);
+                let function = unit.func_ref(function, builder.func);
+                let call = builder.ins().call(function, &[]);
                 builder.inst_results(call)[0]
             } else if let Some(name) = term.strip_prefix("ran ") {
                 recorder.ran(name);
