@@ -74,6 +74,7 @@ pub(super) struct Memory {
 /// Does what `plan` says and prints what it measured, as JSON.
 pub(crate) fn run_process(plan: &str) -> Result<()> {
     let plan: Plan = serde_json::from_str(plan).context("this is called by the benchmark alone")?;
+    keep_heap();
     let measured = plan.measure()?;
     println!("{}", serde_json::to_string(&measured)?);
     Ok(())
@@ -291,6 +292,16 @@ impl Memory {
             pss: self.pss.saturating_sub(before.pss),
             file: self.file.saturating_sub(before.file),
         }
+    }
+}
+
+/// Has the allocator keep what it has from the system. Otherwise it gives the end of the heap back after a
+/// compilation and asks for it again at the next or does not, depending on what happens to lie there.
+fn keep_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: this changes how much is kept and nothing else.
+    unsafe {
+        libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
     }
 }
 

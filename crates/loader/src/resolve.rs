@@ -37,7 +37,8 @@ pub(crate) fn resolve_all(
     module: Option<u64>,
     addresses: &mut [u64],
 ) -> Result<(Vec<Arc<ProcessImport>>, Option<Found>), LoadError> {
-    let mut from_process = Vec::with_capacity(addresses.len());
+    // Most images have nothing of the process's, and then this takes no memory.
+    let mut from_process = Vec::new();
     for (import, address) in description.all_imports().zip(addresses) {
         *address = resolve(runtime, &import, host, module, &mut from_process)?;
     }

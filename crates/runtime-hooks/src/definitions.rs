@@ -104,20 +104,26 @@ impl Definitions {
 
     fn define(&mut self, name: NameId, object: Digest, references: &[NameId], standing: Standing) {
         let volatile = standing == Standing::Volatile;
-        let is_new = !self.nodes[name.index()].has_been_something();
+        let node = &self.nodes[name.index()];
+        let is_new = !node.has_been_something();
+        // Otherwise nothing has been made of what it was, as with most definitions of a program that is
+        // being loaded, and digesting that would be in vain.
+        let is_reached = !node.referrers.is_empty() || references.contains(&name);
         // Even the same code gives a new value, which is not the old one to whoever compares them.
-        let was = self.pass_on(name);
+        let was = is_reached.then(|| self.pass_on(name));
         let held = self.hand_down(name, references);
         self.refer(name, &held);
         // A value that is made from the name's previous one, as in `(def x (inc x))`.
-        let is_made_of_itself = !is_new && self.reaches_itself(name);
+        let is_made_of_itself = is_reached && !is_new && self.reaches_itself(name);
         let node = &mut self.nodes[name.index()];
         node.object = Some(object);
         node.volatile = volatile;
         node.made_from_volatile = false;
         node.past = None;
         node.leaf = None;
-        if is_made_of_itself {
+        if let Some(was) = was
+            && is_made_of_itself
+        {
             node.remember(was);
         }
     }

@@ -4,6 +4,7 @@
 //! store anew when it first asks for it. What the parent had not flushed by then is the parent's.
 
 use crate::flights::Flights;
+use crate::looks::Looks;
 use crate::outcome::{MissReason, Outcome, RejectReason};
 use crate::report::JournalQueue;
 use crate::settings::{Mode, Settings};
@@ -40,6 +41,7 @@ struct Opened {
     deaths: Option<Deaths>,
     /// There where deaths are to be noted.
     watch: Option<Watch>,
+    looks: Looks,
 }
 
 impl Kept {
@@ -94,6 +96,7 @@ impl Kept {
                 flights,
                 deaths,
                 watch,
+                looks: Looks::new(),
             }
         });
         Self {
@@ -112,6 +115,11 @@ impl Kept {
     /// What is being compiled.
     pub(crate) fn flights(&self) -> &Flights {
         &self.opened.get().flights
+    }
+
+    /// When other processes' records are looked for.
+    pub(crate) fn looks(&self) -> &Looks {
+        &self.opened.get().looks
     }
 
     /// Keeps a record; the worker writes it.

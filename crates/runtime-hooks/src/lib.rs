@@ -25,6 +25,7 @@ mod host;
 mod keep;
 mod kept;
 mod look_up;
+mod looks;
 mod modules;
 mod outcome;
 mod outside;

@@ -109,14 +109,6 @@ impl Drop for Leading<'_> {
     }
 }
 
-/// Whether other processes have published anything since the last look.
-fn has_grown(store: &dyn Store) -> bool {
-    store.refresh().unwrap_or_else(|error| {
-        tracing::debug!(%error, "the cache cannot be looked at again");
-        false
-    })
-}
-
 /// Orders refusals: damage is told rather than staleness, staleness rather than absence.
 fn gravity(outcome: &Outcome) -> u8 {
     match outcome {
@@ -159,7 +151,7 @@ impl<B: Backend> Session<B> {
             Turn::Alone => None,
         };
         // What was put since the first look, in this process or another.
-        let is_worth_a_look = has_grown(store) || lead.is_some();
+        let is_worth_a_look = kept.looks().has_grown(store) || lead.is_some();
         if is_worth_a_look && let Some(loaded) = again(&mut missed) {
             return Ok(loaded);
         }
@@ -169,7 +161,7 @@ impl<B: Backend> Session<B> {
         let mut leading = Leading::new(kept, lead);
         if expected > EXPENSIVE
             && leading.ask_processes(key, known)
-            && has_grown(store)
+            && kept.looks().has_grown_now(store)
             && let Some(loaded) = again(&mut missed)
         {
             return Ok(loaded);
