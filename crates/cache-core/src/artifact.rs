@@ -2,9 +2,10 @@
 //!
 //! Backends and the loader depend on this module (and on digests) alone; neither knows the store.
 
-use crate::digest::Digest;
+use crate::digest::{Digest, DigestBuilder};
 use crate::key::{Definition, FormKey, ObjectKey};
 use std::error::Error;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 /// A relocatable object file as a compiler wrote it, and the tables that go with its code.
@@ -61,6 +62,29 @@ pub enum DependencyKind {
     Variable,
     /// Something of a sort that only the host knows. The host computes the digest.
     Host,
+}
+
+/// The digest of a file's content, for a [`DependencyKind::File`]; `None` stands for there being no file.
+pub fn file_digest(content: Option<&[u8]>) -> Digest {
+    match content {
+        Some(content) => Digest::of("rekindle file", content),
+        None => Digest::of("rekindle absent file", &[]),
+    }
+}
+
+/// The one digest of several files, for a [`DependencyKind::FileSet`], made of theirs in the order of its
+/// name.
+pub fn file_set_digest(files: impl IntoIterator<Item = Digest>) -> Digest {
+    let mut builder = DigestBuilder::new("rekindle file set");
+    for file in files {
+        builder.digest(&file);
+    }
+    builder.finish()
+}
+
+/// Whether an error says that there is no such file, rather than that it cannot be read.
+pub fn is_absence(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 /// A finished compilation: the object, and what the compiler itself found it to depend on.

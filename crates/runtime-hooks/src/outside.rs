@@ -4,10 +4,10 @@
 //! definitions that depend on one header cost one look at it. The host says when an epoch ends: before it
 //! reads a file that it was asked for, at each input of a session.
 
-use rekindle_cache_core::{Digest, DigestBuilder};
+use rekindle_cache_core::Digest;
+use rekindle_cache_core::artifact::{file_digest, file_set_digest, is_absence};
 use rustc_hash::FxHashMap;
 use std::ffi::OsStr;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -61,11 +61,8 @@ impl Outside {
 
     /// One digest of the contents of several files, in their order.
     pub(crate) fn files(&self, paths: impl Iterator<Item = PathBuf>) -> Option<Digest> {
-        let mut builder = DigestBuilder::new("rekindle file set");
-        for path in paths {
-            builder.digest(&self.file(&path)?);
-        }
-        Some(builder.finish())
+        let files: Option<Vec<_>> = paths.map(|path| self.file(&path)).collect();
+        Some(file_set_digest(files?))
     }
 
     /// The digest of an environment variable's value, or of its absence.
@@ -83,25 +80,12 @@ impl Outside {
     }
 }
 
-/// The digest of a file's content; `None` stands for there being no file.
-pub(crate) fn file_digest(content: Option<&[u8]>) -> Digest {
-    match content {
-        Some(content) => Digest::of("rekindle file", content),
-        None => Digest::of("rekindle absent file", &[]),
-    }
-}
-
 /// The digest of a variable's value; `None` stands for its absence.
 pub(crate) fn variable_digest(value: Option<&OsStr>) -> Digest {
     match value {
         Some(value) => Digest::of("rekindle variable", value.as_encoded_bytes()),
         None => Digest::of("rekindle absent variable", &[]),
     }
-}
-
-/// Whether an error says that there is no such file, rather than that it cannot be read.
-pub(crate) fn is_absence(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 #[cfg(test)]

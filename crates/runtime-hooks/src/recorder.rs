@@ -3,8 +3,8 @@
 use crate::definitions::Definitions;
 use crate::host::Host;
 use crate::outcome::BypassReason;
-use crate::outside::{Outside, file_digest, variable_digest};
-use rekindle_cache_core::artifact::{Dependency, DependencyKind};
+use crate::outside::{Outside, variable_digest};
+use rekindle_cache_core::artifact::{Dependency, DependencyKind, file_digest};
 use rekindle_cache_core::metadata::EffectRecord;
 use rustc_hash::FxHashSet;
 use std::cell::RefCell;
