@@ -1,5 +1,6 @@
 //! The checks that run nothing of the project: format, lints, documentation.
 
+use crate::llvm;
 use crate::steps::Steps;
 use anyhow::Result;
 use xshell::cmd;
@@ -39,7 +40,8 @@ pub(crate) fn clippy(steps: &mut Steps) -> Result<()> {
             "cargo clippy --package {package} --all-targets -- -D warnings"
         )
         .run()?)
-    })
+    })?;
+    llvm::clippy(steps)
 }
 
 /// Checks that the documentation builds without a warning.
@@ -47,5 +49,6 @@ pub(crate) fn doc(steps: &mut Steps) -> Result<()> {
     steps.step("documentation", |shell| {
         let _flags = shell.push_env("RUSTDOCFLAGS", "-D warnings");
         Ok(cmd!(shell, "cargo doc --no-deps").run()?)
-    })
+    })?;
+    llvm::doc(steps)
 }

@@ -6,6 +6,7 @@
 mod bench;
 mod checks;
 mod fuzz;
+mod llvm;
 mod packages;
 mod soak;
 mod steps;

@@ -46,7 +46,7 @@ const NEEDED: &[Needed] = &[
     },
     Needed {
         found_by: Programs(&["clang-22"]),
-        purpose: "a second compiler, whose objects differ: generated programs run through the loader",
+        purpose: "compiles C++ for the cache, and objects that differ from gcc's for the loader's tests",
         package: "clang-22",
         required: false,
     },
@@ -54,6 +54,18 @@ const NEEDED: &[Needed] = &[
         found_by: Programs(&["ld.lld-22"]),
         purpose: "a linker that knows the right bytes of every relocation",
         package: "lld-22",
+        required: false,
+    },
+    Needed {
+        found_by: Programs(&["llvm-config-22"]),
+        purpose: "the library that compiles LLVM IR for the cache",
+        package: "llvm-22-dev",
+        required: false,
+    },
+    Needed {
+        found_by: Library("libzstd.a"),
+        purpose: "what the library of LLVM is linked with",
+        package: "libzstd-dev",
         required: false,
     },
     Needed {

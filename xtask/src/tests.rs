@@ -1,5 +1,6 @@
 //! The tests, and all that they need beforehand.
 
+use crate::llvm;
 use crate::packages;
 use crate::steps::Steps;
 use crate::workspace::{BIN_DIR, target_folder};
@@ -17,9 +18,11 @@ pub(crate) fn run(steps: &mut Steps, arguments: &[String]) -> Result<()> {
         let _binaries = shell.push_env(BIN_DIR, target_folder(shell)?.join("debug"));
         Ok(cmd!(shell, "cargo test {arguments...}").run()?)
     })?;
+    // Who asks for one package or test means that one.
     if !arguments.is_empty() {
         return Ok(());
     }
+    llvm::test(steps)?;
     steps.step("test of the other loaders", |shell| {
         let package = [
             "--package",
