@@ -53,6 +53,23 @@ fn a_second_process_takes_every_definition_from_the_first() {
     }
 }
 
+/// Ember tells of all that its front end looks at: what is compiled again after a hit is what was kept.
+#[test]
+fn no_hit_is_found_wrong_when_all_are_verified() {
+    for name in ["library.em", "tour.em"] {
+        let workplace = Workplace::new();
+        let program = programs().join(name);
+        workplace.run(&program).succeeded();
+        let mut command = workplace.ember(["run"]);
+        command.arg(&program).env("REKINDLE_VERIFY", "1");
+        let output = command.output().expect("ember starts");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(printed, expected(&program), "{name}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{name}");
+        workplace.run(&program).succeeded().all_hits();
+    }
+}
+
 #[test]
 fn without_the_cache_the_output_is_the_same() {
     for program in all_programs() {

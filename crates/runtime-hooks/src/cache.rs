@@ -11,6 +11,7 @@ use crate::process::{Process, Provider};
 use crate::report::{Event, Listener};
 use crate::settings::{Mode, Settings};
 use crate::statistics::{Counters, Statistics};
+use crate::verify::Sampling;
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::{Compiler, Jit, Loader};
 use rekindle_cache_core::folder::default_folder;
@@ -30,9 +31,9 @@ use std::time::Duration;
 /// compiler's fingerprint differs wherever its code could; the loader brings in what the compiler made,
 /// unchanged, and binds it to no symbols but those that it is given; and [`libcall`](Self::libcall) gives
 /// addresses within the executable of what the compiler takes them for.
-pub unsafe trait Backend {
-    /// What the compiler and the JIT take.
-    type Unit;
+pub unsafe trait Backend: Send + Sync + 'static {
+    /// What the compiler and the JIT take. Some are compiled on other threads.
+    type Unit: Send + 'static;
     /// Makes the objects that are kept.
     type Compiler: Compiler<Unit = Self::Unit>;
     /// Runs what must not be kept.
@@ -73,7 +74,7 @@ pub struct CacheBuilder<B> {
     place: Place,
     settings: Settings,
     inputs: Vec<(String, Digest)>,
-    listener: Option<Box<Listener>>,
+    listener: Option<Arc<Listener>>,
 }
 
 impl<B: Backend> CacheBuilder<B> {
@@ -139,7 +140,7 @@ impl<B: Backend> CacheBuilder<B> {
     /// the factory runs.
     #[must_use]
     pub fn listener(mut self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
-        self.listener = Some(Box::new(listener));
+        self.listener = Some(Arc::new(listener));
         self
     }
 
@@ -149,6 +150,16 @@ impl<B: Backend> CacheBuilder<B> {
     #[must_use]
     pub fn watch_deaths(mut self, watch: bool) -> Self {
         self.settings.watch_deaths = Some(watch);
+        self
+    }
+
+    /// The share of hits, from 0 to 1, that are compiled again and compared, so that a host which does not tell
+    /// of all that its front end looks at is found out. For a hit that is chosen the host's closure is called
+    /// as on a miss; the code is generated on another thread. A difference removes the record, is warned of,
+    /// and is told to the [listener](Self::listener) on that thread.
+    #[must_use]
+    pub fn verify(mut self, share: f64) -> Self {
+        self.settings.verify = Some(share);
         self
     }
 
@@ -187,13 +198,14 @@ impl<B: Backend> CacheBuilder<B> {
             Place::Store(store) => Kept::in_store(store, settings),
         });
         Ok(Cache {
-            backend: self.backend,
+            backend: Arc::new(self.backend),
             symbols: self.symbols,
             environment,
             providers,
             kept,
             explainer: settings.explain().then(Explainer::default),
             listener: self.listener,
+            sampling: Sampling::new(settings.verify()),
             process: Process::default(),
         })
     }
@@ -231,7 +243,7 @@ impl<B: Backend> CacheBuilder<B> {
 /// A cache opened for one host program: a store, a backend, and the environment that they make with
 /// this process.
 pub struct Cache<B: Backend> {
-    pub(crate) backend: B,
+    pub(crate) backend: Arc<B>,
     pub(crate) symbols: SymbolTable,
     pub(crate) environment: Environment,
     /// The modules whose identity is part of the environment.
@@ -240,7 +252,9 @@ pub struct Cache<B: Backend> {
     pub(crate) kept: Option<Kept>,
     /// There if somebody asked for explanations.
     pub(crate) explainer: Option<Explainer>,
-    pub(crate) listener: Option<Box<Listener>>,
+    pub(crate) listener: Option<Arc<Listener>>,
+    /// Which hits are verified.
+    pub(crate) sampling: Sampling,
     pub(crate) process: Process,
 }
 
@@ -263,7 +277,7 @@ impl<B: Backend> Cache<B> {
             cache: Arc::clone(self),
             definitions: Mutex::default(),
             outside: Outside::default(),
-            counters: Counters::default(),
+            counters: Arc::default(),
         }
     }
 
@@ -286,7 +300,7 @@ pub struct Session<B: Backend> {
     pub(crate) cache: Arc<Cache<B>>,
     pub(crate) definitions: Mutex<Definitions>,
     pub(crate) outside: Outside,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl<B: Backend> Session<B> {

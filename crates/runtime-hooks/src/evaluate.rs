@@ -71,7 +71,8 @@ pub(crate) struct Names {
 impl<B: Backend> Session<B> {
     /// Evaluates a definition up to its factory.
     ///
-    /// On a hit neither `compile` nor anything else of the host's front end runs; `host` is asked only for
+    /// On a hit neither `compile` nor anything else of the host's front end runs, unless the hit is chosen to
+    /// be [verified](crate::CacheBuilder::verify); `host` is asked only for
     /// the meaning of the recorded symbols and for the words that the code is bound to. Otherwise
     /// `compile` runs once, and what it gives is compiled, loaded, and kept unless something stands
     /// against it.
@@ -97,6 +98,9 @@ impl<B: Backend> Session<B> {
                 Ok(loaded) => {
                     self.counters.count(&Outcome::Hit);
                     self.cache.report(definition, &Outcome::Hit);
+                    if self.cache.sampling.is_chosen() {
+                        self.verify(kept, definition, key, &loaded, host, compile);
+                    }
                     return Ok(self.evaluated(loaded, Outcome::Hit));
                 }
                 Err((refusal, lead)) => {

@@ -8,6 +8,7 @@ use crate::looks::Looks;
 use crate::outcome::{MissReason, Outcome, RejectReason};
 use crate::report::JournalQueue;
 use crate::settings::{Mode, Settings};
+use crate::verify::Verifier;
 use crate::watch::{Inside, Origin, Watch};
 use crate::worker::{QUEUE_BYTES, Worker};
 use rekindle_cache_core::Digest;
@@ -20,7 +21,7 @@ use rekindle_cache_core::store::{
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A store that is opened anew in forked processes.
 pub(crate) struct Kept {
@@ -42,6 +43,7 @@ struct Opened {
     /// There where deaths are to be noted.
     watch: Option<Watch>,
     looks: Looks,
+    verifier: Verifier,
 }
 
 impl Kept {
@@ -97,6 +99,7 @@ impl Kept {
                 deaths,
                 watch,
                 looks: Looks::new(),
+                verifier: Verifier::default(),
             }
         });
         Self {
@@ -110,6 +113,21 @@ impl Kept {
     /// The store.
     pub(crate) fn store(&self) -> &dyn Store {
         &*self.opened.get().store
+    }
+
+    /// The store, for other threads.
+    pub(crate) fn shared_store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.opened.get().store)
+    }
+
+    /// The journal, if there is one.
+    pub(crate) fn journal(&self) -> Option<Arc<JournalQueue>> {
+        self.opened.get().journal.clone()
+    }
+
+    /// Compares hits with what they compile to now.
+    pub(crate) fn verifier(&self) -> &Verifier {
+        &self.opened.get().verifier
     }
 
     /// What is being compiled.
@@ -196,10 +214,16 @@ impl Drop for Kept {
         let Some(opened) = self.opened.get_mut_if_home() else {
             return;
         };
+        // First: it removes what was wrong.
+        let began = Instant::now();
+        if !opened.verifier.stop(self.deadline) {
+            tracing::warn!("not all hits that were chosen were verified: compiling takes too long");
+        }
         if self.is_read_only {
             return;
         }
-        match opened.worker.stop(self.deadline) {
+        let deadline = self.deadline.saturating_sub(began.elapsed());
+        match opened.worker.stop(deadline) {
             Some(Ok(())) => {}
             Some(Err(error)) => self.warn_once(&error),
             None => tracing::warn!(

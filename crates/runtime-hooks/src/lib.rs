@@ -34,6 +34,7 @@ mod recorder;
 mod report;
 pub mod settings;
 mod statistics;
+mod verify;
 mod watch;
 mod worker;
 

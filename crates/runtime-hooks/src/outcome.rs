@@ -132,6 +132,9 @@ pub enum RejectReason {
     Image(String),
     /// It was set aside because processes died while they ran it for the first time.
     Deaths(String),
+    /// It was a hit that turned out to be wrong when it was verified. Told to the listener and to the journal,
+    /// after the evaluation.
+    Verification(String),
 }
 
 impl fmt::Display for RejectReason {
@@ -140,6 +143,7 @@ impl fmt::Display for RejectReason {
             Self::Damaged(what) => write!(out, "damaged record: {what}"),
             Self::Image(what) => write!(out, "image refused: {what}"),
             Self::Deaths(what) => write!(out, "set aside: {what}"),
+            Self::Verification(what) => write!(out, "the hit was wrong: {what}"),
         }
     }
 }

@@ -22,7 +22,8 @@ pub struct Event<'a> {
     pub outcome: &'a Outcome,
 }
 
-/// Is told of every evaluation, on the thread that evaluates.
+/// Is told of every evaluation, on the thread that evaluates; and of hits that were
+/// [found](crate::CacheBuilder::verify) wrong, on another.
 pub type Listener = dyn Fn(&Event<'_>) + Send + Sync;
 
 impl<B: Backend> Cache<B> {
@@ -67,19 +68,31 @@ impl<B: Backend> Cache<B> {
             Outcome::Hit | Outcome::SecondHit(_) => return,
         };
         if let Some(kept) = &self.kept {
-            kept.note_miss(&self.environment, || Miss {
-                time: SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .map_or(0, |since| since.as_secs()),
-                process: std::process::id(),
-                outcome: outcome.name().to_owned(),
-                name: definition.name.to_owned(),
-                context: definition.context.to_owned(),
-                text: text_digest(definition.text),
-                environment: *self.environment.digest(),
-                reason: reason.to_string(),
+            kept.note_miss(&self.environment, || {
+                miss(definition, &self.environment, outcome.name(), reason)
             });
         }
+    }
+}
+
+/// A line of the journal.
+pub(crate) fn miss(
+    definition: &Definition<'_>,
+    environment: &Environment,
+    outcome: &str,
+    reason: &dyn std::fmt::Display,
+) -> Miss {
+    Miss {
+        time: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs()),
+        process: std::process::id(),
+        outcome: outcome.to_owned(),
+        name: definition.name.to_owned(),
+        context: definition.context.to_owned(),
+        text: text_digest(definition.text),
+        environment: *environment.digest(),
+        reason: reason.to_string(),
     }
 }
 

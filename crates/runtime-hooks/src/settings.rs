@@ -10,6 +10,7 @@
 //! | [`limits`](CacheBuilder::limits) | `REKINDLE_MAX_BYTES`, `REKINDLE_MAX_ENTRIES` | a number, bytes with `K`, `M` or `G` | 4 GiB, 4,000,000 |
 //! | [`explain`](CacheBuilder::explain) | `REKINDLE_EXPLAIN` | `on`, `off` | `off` |
 //! | [`watch_deaths`](CacheBuilder::watch_deaths) | `REKINDLE_WATCH` | `on`, `off` | `on` |
+//! | [`verify`](CacheBuilder::verify) | `REKINDLE_VERIFY` | a share, from 0 to 1 | 0 |
 //! | [`deadline`](CacheBuilder::deadline) | - | a duration | 10 seconds |
 //!
 //! A variable with another value is told of in a warning and counts as not set. `REKINDLE_LOG` filters what
@@ -20,6 +21,7 @@
 //! [`CacheBuilder::limits`]: crate::CacheBuilder::limits
 //! [`CacheBuilder::explain`]: crate::CacheBuilder::explain
 //! [`CacheBuilder::watch_deaths`]: crate::CacheBuilder::watch_deaths
+//! [`CacheBuilder::verify`]: crate::CacheBuilder::verify
 //! [`CacheBuilder::deadline`]: crate::CacheBuilder::deadline
 
 #[cfg(doc)]
@@ -33,6 +35,8 @@ pub const MODE_VARIABLE: &str = "REKINDLE";
 pub const EXPLAIN_VARIABLE: &str = "REKINDLE_EXPLAIN";
 /// The variable that says whether deaths of processes are noted.
 pub const WATCH_VARIABLE: &str = "REKINDLE_WATCH";
+/// The variable that says which share of the hits is verified.
+pub const VERIFY_VARIABLE: &str = "REKINDLE_VERIFY";
 
 /// What a cache may do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,6 +58,7 @@ pub(crate) struct Settings {
     pub(crate) explain: Option<bool>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) watch_deaths: Option<bool>,
+    pub(crate) verify: Option<f64>,
 }
 
 impl Settings {
@@ -92,6 +97,21 @@ impl Settings {
             .unwrap_or(true)
     }
 
+    pub(crate) fn verify(&self) -> f64 {
+        self.verify.unwrap_or_else(|| {
+            let Some(text) = std::env::var_os(VERIFY_VARIABLE).filter(|text| !text.is_empty())
+            else {
+                return 0.0;
+            };
+            share(text.to_str().unwrap_or_default()).unwrap_or_else(|| {
+                tracing::warn!(
+                    "{VERIFY_VARIABLE} is {text:?}, which is no number from 0 to 1: it is not heeded"
+                );
+                0.0
+            })
+        })
+    }
+
     pub(crate) fn deadline(&self) -> Duration {
         self.deadline.unwrap_or(Self::DEADLINE)
     }
@@ -110,6 +130,11 @@ fn from_environment<T: Copy>(variable: &str, values: &[(&str, T)]) -> Option<T> 
         );
     }
     value
+}
+
+fn share(text: &str) -> Option<f64> {
+    let share: f64 = text.parse().ok()?;
+    (0.0..=1.0).contains(&share).then_some(share)
 }
 
 fn choose<T: Copy>(text: &str, values: &[(&str, T)]) -> Option<T> {
@@ -131,12 +156,23 @@ mod tests {
             limits: Some(Limits::NONE),
             deadline: Some(Duration::ZERO),
             watch_deaths: Some(false),
+            verify: Some(0.5),
         };
         assert_eq!(settings.mode(), Mode::ReadOnly);
         assert!(settings.explain());
         assert!(!settings.watch_deaths());
+        assert!((settings.verify() - 0.5).abs() < f64::EPSILON);
         assert_eq!(settings.limits(), Limits::NONE);
         assert_eq!(settings.deadline(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_share_is_a_number_from_0_to_1() {
+        assert_eq!(share("0.01"), Some(0.01));
+        assert_eq!((share("0"), share("1")), (Some(0.0), Some(1.0)));
+        for other in ["", "-0.1", "1.1", "NaN", "1%", "on"] {
+            assert_eq!(share(other), None, "{other}");
+        }
     }
 
     #[test]

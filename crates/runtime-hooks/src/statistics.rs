@@ -23,6 +23,10 @@ pub struct Statistics {
     pub bypasses: u64,
     /// Found, refused, and compiled.
     pub rejected: u64,
+    /// Hits that were compiled again and compared, so far.
+    pub verified: u64,
+    /// Those of them that were wrong.
+    pub wrong: u64,
     /// Time spent evaluating definitions: without the factories' own, nested evaluations counted once.
     pub eval_time: Duration,
     /// What compiling the hits took when they were compiled.
@@ -45,6 +49,8 @@ pub(crate) struct Counters {
     misses: AtomicU64,
     bypasses: AtomicU64,
     rejected: AtomicU64,
+    verified: AtomicU64,
+    wrong: AtomicU64,
     eval_ns: AtomicU64,
     saved_ns: AtomicU64,
     loaded_bytes: AtomicU64,
@@ -63,6 +69,13 @@ impl Counters {
             Outcome::Rejected(_) => &self.rejected,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a hit that was compared.
+    pub(crate) fn verified(&self, is_right: bool) {
+        self.wrong
+            .fetch_add(u64::from(!is_right), Ordering::Relaxed);
+        self.verified.fetch_add(1, Ordering::Release);
     }
 
     pub(crate) fn saved(&self, nanoseconds: u64) {
@@ -84,6 +97,8 @@ impl Counters {
             misses,
             bypasses,
             rejected,
+            verified: self.verified.load(Ordering::Acquire),
+            wrong: get(&self.wrong),
             eval_time: Duration::from_nanos(get(&self.eval_ns)),
             saved: Duration::from_nanos(get(&self.saved_ns)),
             loaded_bytes: get(&self.loaded_bytes),

@@ -11,3 +11,4 @@ mod evaluation;
 mod explaining;
 mod modes;
 mod sums;
+mod verifying;
