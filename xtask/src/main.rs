@@ -6,6 +6,7 @@
 mod bench;
 mod checks;
 mod fuzz;
+mod header;
 mod llvm;
 mod packages;
 mod soak;
@@ -48,6 +49,12 @@ enum Command {
     Clippy,
     /// Check that the documentation builds and its links lead somewhere.
     Doc,
+    /// Make the C header of `crates/capi` from its source.
+    Header {
+        /// See whether it is up to date, and change nothing.
+        #[arg(long)]
+        check: bool,
+    },
     /// Fuzz what takes foreign bytes: linking objects, validating images.
     Fuzz {
         /// For how long in total.
@@ -112,6 +119,7 @@ fn run(command: &Command, steps: &mut Steps) -> Result<()> {
             checks::fmt(steps)?;
             checks::clippy(steps)?;
             checks::doc(steps)?;
+            header::run(steps, true)?;
             fuzz::run(steps, Duration::from_secs(FUZZ_SECONDS))?;
             if *without_tests {
                 return Ok(());
@@ -121,6 +129,7 @@ fn run(command: &Command, steps: &mut Steps) -> Result<()> {
         Command::Fmt => checks::fmt(steps),
         Command::Clippy => checks::clippy(steps),
         Command::Doc => checks::doc(steps),
+        Command::Header { check } => header::run(steps, *check),
         Command::Fuzz { seconds } => fuzz::run(steps, Duration::from_secs(*seconds)),
         Command::Soak { hours } => soak::run(steps, *hours),
         Command::Bench { name, json } => bench::run(steps, name, json.as_deref()),

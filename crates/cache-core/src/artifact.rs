@@ -6,6 +6,7 @@ use crate::digest::{Digest, DigestBuilder};
 use crate::key::{Definition, FormKey, ObjectKey};
 use std::error::Error;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::time::Duration;
 
 /// A relocatable object file as a compiler wrote it, and the tables that go with its code.
@@ -206,6 +207,13 @@ pub trait Symbols {
     ///
     /// `hash` is [`symbol_hash`](crate::symbol_hash) of `name`, computed when the image was made.
     fn address(&self, hash: u64, name: &str) -> Option<u64>;
+
+    /// Told by a loader once an image with writable data is in place, and before any of its code runs: the
+    /// addresses of that data, which a collecting host may have to scan from now on. The data stays where
+    /// it is until the code is unloaded.
+    fn placed(&self, data: Range<usize>) {
+        let _ = data;
+    }
 }
 
 /// Code in this process.

@@ -269,6 +269,12 @@ fn inherit(last: &Mutex<Option<Arc<Registry>>>) -> Arc<Registry> {
     registry
 }
 
+/// The address of a name that every linker provides and the process may not offer, such as
+/// `__cxa_thread_atexit`: for hosts that [keep to their own symbols](Options::host_symbols_only).
+pub fn provided(name: &str) -> Option<u64> {
+    provided::address(name).map(|address| address as u64)
+}
+
 impl Default for NativeLoader {
     fn default() -> Self {
         Self::new()

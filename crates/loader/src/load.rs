@@ -152,6 +152,9 @@ pub(crate) unsafe fn load(
         // SAFETY: the code is in place.
         unsafe { profile.loaded(code.text(), &mut names) };
     }
+    if code.data_size > 0 {
+        symbols.placed(code.data());
+    }
     // SAFETY: the image is in place for good, and the caller vouches for it.
     let table = unsafe {
         start(

@@ -289,6 +289,11 @@ impl<B: Backend> Cache<B> {
         self.kept.as_ref().map_or(Ok(()), Kept::flush)
     }
 
+    /// The compiler and the loader that this cache was opened with.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
     /// The environment that every key of this cache holds.
     pub fn environment(&self) -> &Environment {
         &self.environment

@@ -36,10 +36,15 @@ pub enum Ran {
 /// as [`Ran::Failed`].
 #[must_use = "call the factory, then `finish`"]
 pub struct Evaluated<'s, B: Backend> {
-    session: &'s Session<B>,
     running: Running<B>,
     factory: *const u8,
     outcome: Outcome,
+    ending: Ending<'s, B>,
+}
+
+/// Enters a definition's names when its factory has run.
+struct Ending<'s, B: Backend> {
+    session: &'s Session<B>,
     names: Names,
     ran: Ran,
     /// Until the factory has run, if it came from the cache.
@@ -55,8 +60,11 @@ pub(crate) struct Loaded<B: Backend> {
     pub(crate) origin: Option<Origin>,
 }
 
-pub(crate) enum Running<B: Backend> {
+/// The code of an evaluation. It stays in the process when this is dropped.
+pub enum Running<B: Backend> {
+    /// An image that the loader brought in.
     Kept(<B::Loader as Loader>::Code),
+    /// Code that must not be kept, from the backend's JIT.
     Unkept(<B::Jit as Jit>::Code),
 }
 
@@ -127,13 +135,15 @@ impl<B: Backend> Session<B> {
         let watched = loaded.origin.as_ref().zip(self.cache.kept.as_ref());
         let inside = watched.and_then(|(origin, kept)| kept.enter(origin));
         Evaluated {
-            session: self,
             running: loaded.running,
             factory: loaded.factory,
-            names: loaded.names,
             outcome,
-            ran: Ran::Failed,
-            _inside: inside,
+            ending: Ending {
+                session: self,
+                names: loaded.names,
+                ran: Ran::Failed,
+                _inside: inside,
+            },
         }
     }
 }
@@ -157,14 +167,30 @@ impl<B: Backend> Evaluated<'_, B> {
         }
     }
 
+    /// The handle of the code, for what its loader tells of it.
+    pub fn code(&self) -> &Running<B> {
+        &self.running
+    }
+
     /// Says how the factory went, and gives the outcome.
-    pub fn finish(mut self, ran: Ran) -> Outcome {
-        self.ran = ran;
-        self.outcome.clone()
+    pub fn finish(self, ran: Ran) -> Outcome {
+        self.finish_with_code(ran).0
+    }
+
+    /// As [`finish`](Self::finish), and gives the handle of the code, by which it can be unloaded.
+    pub fn finish_with_code(self, ran: Ran) -> (Outcome, Running<B>) {
+        let Self {
+            running,
+            outcome,
+            mut ending,
+            ..
+        } = self;
+        ending.ran = ran;
+        (outcome, running)
     }
 }
 
-impl<B: Backend> Drop for Evaluated<'_, B> {
+impl<B: Backend> Drop for Ending<'_, B> {
     fn drop(&mut self) {
         let standing = match self.ran {
             Ran::Pure => Standing::Determined,

@@ -5,6 +5,7 @@ use rekindle_cache_core::artifact::Symbols;
 use rekindle_cache_core::{Digest, symbol_hash};
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// What the cache asks of the runtime that it serves.
@@ -58,6 +59,21 @@ pub trait Host {
     /// variables, constants, the origin of the definition being loaded. `hash` is
     /// [`symbol_hash`] of `name`.
     fn symbol(&self, hash: u64, name: &str) -> Option<u64>;
+
+    /// The address of a function or variable that [`symbol`](Self::symbol) does not know and that lies in a
+    /// module of this process: as if the dynamic linker had found it. The build of a library that it lies
+    /// in becomes a dependency of the code, and the library stays in the process. An address that lies in
+    /// no module counts as not known.
+    fn address(&self, hash: u64, name: &str) -> Option<u64> {
+        let _ = (hash, name);
+        None
+    }
+
+    /// Told of code with writable data once it is in place, and before any of it runs: the addresses of the
+    /// data, which a collecting host may have to scan. It stays until the code is unloaded.
+    fn placed(&self, data: Range<usize>) {
+        let _ = data;
+    }
 }
 
 /// Names that stay the same for the life of the process, with their addresses.
@@ -136,7 +152,12 @@ impl<B: Backend> Symbols for Bindings<'_, B> {
         if known.is_some() {
             return known;
         }
-        let Some(provided) = self.cache.process.find(hash, name) else {
+        let process = &self.cache.process;
+        let provided = match self.host.address(hash, name) {
+            Some(address) => process.provided(address),
+            None => process.find(hash, name),
+        };
+        let Some(provided) = provided else {
             return self.cache.backend.libcall(name);
         };
         let provider = &provided.provider;
@@ -150,5 +171,9 @@ impl<B: Backend> Symbols for Bindings<'_, B> {
             }
         }
         Some(provided.address)
+    }
+
+    fn placed(&self, data: Range<usize>) {
+        self.host.placed(data);
     }
 }

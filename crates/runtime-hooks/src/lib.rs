@@ -44,7 +44,7 @@ pub mod cranelift;
 pub use cache::{Backend, Cache, CacheBuilder, Session};
 pub use compilation::{Compilation, UnitSource};
 pub use error::{EvalError, HookError};
-pub use evaluate::{Evaluated, Ran};
+pub use evaluate::{Evaluated, Ran, Running};
 pub use host::{Host, SymbolTable};
 pub use modules::{Module, module_of, modules};
 pub use outcome::{BypassReason, Change, Difference, MissReason, Outcome, RejectReason};

@@ -64,6 +64,18 @@ impl Process {
         Some(provided)
     }
 
+    /// An address that the host found by itself, with the module that it lies in, which stays in the
+    /// process from then on.
+    pub(crate) fn provided(&self, address: u64) -> Option<Provided> {
+        let modules = self.modules();
+        let module = module_of(&modules, address)?;
+        module.pin();
+        Some(Provided {
+            address,
+            provider: Provider::of(module),
+        })
+    }
+
     /// The identity of a library that is loaded now; `None` if it is not, if its build cannot be told, or
     /// if several libraries of that name are loaded.
     pub(crate) fn identity(&self, library: &str) -> Option<Digest> {

@@ -1,0 +1,171 @@
+//! The backend of hosts that have a compiler of their own: what it takes are objects.
+
+use crate::compilation::HostUnit;
+use rekindle_cache_core::artifact::{Compiled, Compiler, Jit, Loader, Object, Symbols};
+use rekindle_cache_core::{Digest, DigestBuilder};
+use rekindle_loader::NativeLoader;
+use rekindle_runtime_hooks::Backend;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// The target where the options name none.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// The loader of all caches of this process: what C++ wants once per process is one over all of them,
+/// and handles of code outlive the cache that they come from.
+pub(crate) fn loader() -> &'static NativeLoader {
+    static LOADER: OnceLock<NativeLoader> = OnceLock::new();
+    LOADER.get_or_init(|| {
+        let mut options = rekindle_loader::Options::default();
+        // What the host's table, the host, and the process's modules give is looked up where each counts
+        // as a dependency; a name that none of them knows must stay unknown.
+        options.host_symbols_only = true;
+        NativeLoader::with_options(options)
+    })
+}
+
+/// How a host described the compiler that it brings.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Description {
+    /// What the host says that tells its compiler, version and flags from others.
+    pub(crate) fingerprint: Vec<Vec<u8>>,
+    pub(crate) target: Option<String>,
+    pub(crate) features: Vec<String>,
+    pub(crate) expected_cost: Duration,
+}
+
+/// The host's compiler, by what the host says of it.
+pub(crate) struct HostBackend {
+    compiler: HostCompiler,
+    jit: HostJit,
+}
+
+pub(crate) struct HostCompiler {
+    description: Description,
+}
+
+pub(crate) struct HostJit;
+
+impl HostBackend {
+    pub(crate) fn new(description: Description) -> Self {
+        Self {
+            compiler: HostCompiler { description },
+            jit: HostJit,
+        }
+    }
+}
+
+/// Why a unit gives no code.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UnitError {
+    /// The host's callback gave no unit; its own words.
+    #[error("{0}")]
+    Host(String),
+    /// The loader does not take the object.
+    #[error("{0}")]
+    Load(#[from] rekindle_loader::LoadError),
+}
+
+impl HostUnit {
+    fn object(&self) -> Result<&[u8], UnitError> {
+        match self {
+            Self::Object { bytes, .. } => Ok(bytes),
+            Self::Failed(why) => Err(UnitError::Host(why.clone())),
+        }
+    }
+}
+
+impl Compiler for HostCompiler {
+    type Unit = Job;
+    type Error = UnitError;
+
+    fn fingerprint(&self) -> Digest {
+        let mut digest = DigestBuilder::new("rekindle compiler of a host");
+        for part in &self.description.fingerprint {
+            digest.bytes(part);
+        }
+        digest.finish()
+    }
+
+    fn digest(&self, unit: &Job) -> Digest {
+        match &unit.unit {
+            HostUnit::Object { bytes, digest } => {
+                digest.unwrap_or_else(|| Digest::of("rekindle object of a host", bytes))
+            }
+            HostUnit::Failed(why) => Digest::of("rekindle unit that failed", why.as_bytes()),
+        }
+    }
+
+    fn expected_cost(&self) -> Duration {
+        self.description.expected_cost
+    }
+
+    fn compile(&self, unit: &Job) -> Result<Compiled, UnitError> {
+        let object = Object {
+            bytes: unit.unit.object()?.to_owned(),
+            side_tables: Vec::new(),
+        };
+        Ok(Compiled {
+            object,
+            dependencies: Vec::new(),
+        })
+    }
+}
+
+/// A unit with the name of what is to be called of it.
+pub(crate) struct Job {
+    pub(crate) unit: HostUnit,
+    pub(crate) factory: String,
+}
+
+impl Jit for HostJit {
+    type Unit = Job;
+    type Code = rekindle_loader::Code;
+    type Error = UnitError;
+
+    unsafe fn run(
+        &self,
+        unit: &Job,
+        symbols: &dyn Symbols,
+    ) -> Result<rekindle_loader::Code, UnitError> {
+        let loader = loader();
+        let image = loader.prepare(unit.unit.object()?, &[&unit.factory])?;
+        // SAFETY: the image was made just now from the unit, for which the caller vouches, as for the symbols.
+        Ok(unsafe { loader.load(image.as_ref(), symbols) }?)
+    }
+}
+
+// SAFETY: objects come from the host, which says by `rekindle_options_compiler`, `_target` and `_cpu_feature`
+// what they are made by and for, as the header asks it to; the loader is told to bind code to nothing but
+// what it is given; what linkers provide is the loader's own or the C library's.
+unsafe impl Backend for HostBackend {
+    type Unit = Job;
+    type Compiler = HostCompiler;
+    type Jit = HostJit;
+    type Loader = NativeLoader;
+
+    fn compiler(&self) -> &HostCompiler {
+        &self.compiler
+    }
+
+    fn jit(&self) -> &HostJit {
+        &self.jit
+    }
+
+    fn loader(&self) -> &NativeLoader {
+        loader()
+    }
+
+    fn target(&self) -> String {
+        let target = &self.compiler.description.target;
+        target.clone().unwrap_or_else(|| TARGET.to_owned())
+    }
+
+    fn required_features(&self) -> Vec<String> {
+        self.compiler.description.features.clone()
+    }
+
+    fn libcall(&self, name: &str) -> Option<u64> {
+        rekindle_loader::provided(name)
+    }
+}
