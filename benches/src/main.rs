@@ -38,6 +38,9 @@ enum Benchmark {
         /// Only these works; all if none is named.
         #[arg(long, value_name = "NAME")]
         work: Vec<String>,
+        /// Only these subjects; all if none is named.
+        #[arg(long, value_name = "NAME")]
+        subject: Vec<String>,
     },
     /// The hooks, in real processes: warm, cold, the second time, by two threads.
     Hooks {
@@ -56,8 +59,8 @@ fn main() -> Result<()> {
     let rows = match command.benchmark {
         Benchmark::FirstLight { runs } => first_light::measure(runs)?,
         Benchmark::Store(options) => return store::run(&options, command.json.as_deref()),
-        Benchmark::Loader { work } => {
-            let rows = loader::measure(&work)?;
+        Benchmark::Loader { work, subject } => {
+            let rows = loader::measure(&work, &subject)?;
             bars = loader::bars::report(&rows);
             rows
         }

@@ -26,7 +26,12 @@ pub(super) struct Shape {
     level: &'static str,
     source: fn(usize) -> String,
     rounds: usize,
+    burst: usize,
 }
+
+/// Loads of one unit right after each other: the first finds in no cache what it needs and is told
+/// apart, the others show a loader that goes on loading, as a round of small units does.
+const BURST: usize = 11;
 
 pub(super) const SHAPES: &[Shape] = &[
     Shape {
@@ -35,13 +40,15 @@ pub(super) const SHAPES: &[Shape] = &[
         level: "-O2",
         source: sources::small,
         rounds: 12,
+        burst: 1,
     },
     Shape {
         work: "large-o2",
         units: 1,
         level: "-O2",
         source: |number| sources::large(number, 1, true),
-        rounds: 60,
+        rounds: 40,
+        burst: BURST,
     },
     Shape {
         work: "large-o0",
@@ -49,6 +56,7 @@ pub(super) const SHAPES: &[Shape] = &[
         level: "-O0",
         source: |number| sources::large(number, 9, false),
         rounds: 40,
+        burst: 1,
     },
     chain("comdat-chain", |_| sources::comdat_chain(2000)),
     chain("comdat-chain-500", |_| sources::comdat_chain(500)),
@@ -63,6 +71,7 @@ const fn chain(work: &'static str, source: fn(usize) -> String) -> Shape {
         level: "-O1",
         source,
         rounds: 30,
+        burst: 1,
     }
 }
 
@@ -161,6 +170,7 @@ pub(super) fn work(shape: &Shape, tools: &Tools, folder: &Path) -> Result<Work> 
         name: shape.work,
         units: units.collect::<Result<_>>()?,
         rounds: shape.rounds,
+        burst: shape.burst,
     })
 }
 

@@ -39,6 +39,7 @@ pub(super) fn work(units: usize) -> Result<Work> {
         name: "small-clif",
         units: units.collect::<Result<_>>()?,
         rounds: 10,
+        burst: 1,
     })
 }
 
@@ -214,9 +215,12 @@ impl Subject for Jit {
         Ok(())
     }
 
-    fn load_and_call(&mut self, work: &Work, index: usize) -> Result<i64> {
+    fn load_and_call(&mut self, work: &Work, load: usize) -> Result<i64> {
         let module = self.module.as_mut().context("no module")?;
-        let ready = self.ready.get_mut(index).context("no such unit")?;
+        let ready = self
+            .ready
+            .get_mut(work.number(load))
+            .context("no such unit")?;
         for (id, alignment, bytes, relocations) in &ready.code {
             module.define_function_bytes(*id, *alignment, bytes, relocations)?;
         }
@@ -227,7 +231,7 @@ impl Subject for Jit {
             }
         }
         module.finalize_definitions()?;
-        let unit = work.units.get(index).context("no such unit")?;
+        let unit = work.unit(load)?;
         let found = module.get_name(&unit.entry).context("no such name")?;
         let cranelift_module::FuncOrDataId::Func(factory) = found else {
             anyhow::bail!("the factory is no function");

@@ -25,19 +25,21 @@ impl Dlopen {
 impl Subject for Dlopen {
     fn begin(&mut self, work: &Work) -> Result<()> {
         self.paths.clear();
-        for unit in &work.units {
-            let copy = self.round % unit.libraries.len();
-            let path = unit.libraries.get(copy).context("no library")?;
+        for load in 0..work.loads() {
+            let libraries = &work.unit(load)?.libraries;
+            // The copies in turns: within a round each load has one of its own.
+            let copy = (self.round * work.burst + load % work.burst) % libraries.len();
+            let path = libraries.get(copy).context("no library")?;
             self.paths.push(CString::new(path.as_os_str().as_bytes())?);
         }
         self.round += 1;
-        self.open.reserve(work.units.len());
+        self.open.reserve(work.loads());
         Ok(())
     }
 
-    fn load_and_call(&mut self, work: &Work, index: usize) -> Result<i64> {
-        let unit = work.units.get(index).context("no such unit")?;
-        let path = self.paths.get(index).context("no such path")?;
+    fn load_and_call(&mut self, work: &Work, load: usize) -> Result<i64> {
+        let unit = work.unit(load)?;
+        let path = self.paths.get(load).context("no such path")?;
         // SAFETY: the library is the benchmark's own; it has no initialisers.
         let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
         if library.is_null() {

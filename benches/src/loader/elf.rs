@@ -63,12 +63,12 @@ impl ElfLoader {
 
 impl Subject for ElfLoader {
     fn begin(&mut self, work: &Work) -> Result<()> {
-        self.loaded.reserve(work.units.len());
+        self.loaded.reserve(work.loads());
         Ok(())
     }
 
-    fn load_and_call(&mut self, work: &Work, index: usize) -> Result<i64> {
-        let unit = work.units.get(index).context("no such unit")?;
+    fn load_and_call(&mut self, work: &Work, load: usize) -> Result<i64> {
+        let unit = work.unit(load)?;
         let explain = |error: elf_loader::Error| anyhow!("{error}");
         let domain = Domain::native(AddressSpaceId::PROCESS);
         let binary = ElfBinary::new("unit.o", &unit.plain_object);

@@ -2,9 +2,13 @@
 //!
 //! Each figure is the time to load one unit, look its factory up by name and call it once. All
 //! subjects are measured in one process in turns, with the same objects; `dlopen` gets libraries that
-//! lld linked from them beforehand. A turn of a large shape is a single load, which finds in no cache
-//! what it needs, as at the start of a process. `bytes` is the memory that an image takes up, and the CPU time is
+//! lld linked from them beforehand. `bytes` is the memory that an image takes up, and the CPU time is
 //! that of all threads, pauses between rounds included, when helper threads get to run.
+//!
+//! A turn is 300 units for the small shapes. For `large-o2` it is a burst of 11 loads of the one unit, each
+//! into memory of its own (for `dlopen`: each of a file of its own): the first, which finds in no
+//! cache what it needs, as it comes right after others' work, is in the row `large-o2-first`, and the ten after
+//! it in `large-o2`. For all other shapes a turn is a single load, right after others' work.
 
 pub(crate) mod bars;
 mod compile;
@@ -30,9 +34,14 @@ use run::Contender;
 use std::path::{Path, PathBuf};
 use work::{Subject, Work};
 
-/// Measures everything, or what `wanted` names.
-pub(crate) fn measure(wanted: &[String]) -> Result<Vec<Row>> {
-    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
+/// Measures everything, or the works that `wanted` names, with all subjects or those of `subjects`.
+pub(crate) fn measure(wanted: &[String], subjects: &[String]) -> Result<Vec<Row>> {
+    let names = |list: &[String], name: &str| list.is_empty() || list.iter().any(|one| one == name);
+    let is_wanted = |name: &str| names(wanted, name);
+    let chosen = |mut all: Vec<Contender>| {
+        all.retain(|contender| names(subjects, contender.name));
+        all
+    };
     // A host with LLVM in it is linked to LLVM, and whoever looks for a symbol finds it there first.
     if let Err(error) = dlopen::make_global(orc_api::LLVM_22) {
         eprintln!("left out: ORC of LLVM 22, since {error:#}");
@@ -48,7 +57,7 @@ pub(crate) fn measure(wanted: &[String]) -> Result<Vec<Row>> {
     }
     for shape in compile::SHAPES.iter().filter(|shape| is_wanted(shape.work)) {
         let work = compile::work(shape, &tools, &folder)?;
-        rows.extend(run::alternate(&work, contenders(&work))?);
+        rows.extend(run::alternate(&work, chosen(contenders(&work)))?);
         match tools.link_times(&work) {
             Ok(times) => rows.extend(Row::new(format!("{}, linking", work.name), "lld", times)),
             Err(error) => eprintln!("left out: {error:#}"),
@@ -58,7 +67,7 @@ pub(crate) fn measure(wanted: &[String]) -> Result<Vec<Row>> {
         }
     }
     if is_wanted("small-clif") {
-        rows.extend(clif()?);
+        rows.extend(clif(&chosen)?);
     }
     ensure!(!rows.is_empty(), "there is no such work");
     Ok(rows)
@@ -118,7 +127,7 @@ fn contenders(work: &Work) -> Vec<Contender> {
 }
 
 #[cfg(feature = "peers")]
-fn clif() -> Result<Vec<Row>> {
+fn clif(chosen: impl Fn(Vec<Contender>) -> Vec<Contender>) -> Result<Vec<Row>> {
     let work = cranelift::work(300)?;
     let all = vec![
         contender("rekindle-image", Ok(Rekindle::new(From::Image))),
@@ -126,11 +135,11 @@ fn clif() -> Result<Vec<Row>> {
         contender("cranelift-jit", cranelift::Jit::new(false)),
         contender("cranelift-jit-compile", cranelift::Jit::new(true)),
     ];
-    run::alternate(&work, all)
+    run::alternate(&work, chosen(all))
 }
 
 #[cfg(not(feature = "peers"))]
-fn clif() -> Result<Vec<Row>> {
+fn clif(_chosen: impl Fn(Vec<Contender>) -> Vec<Contender>) -> Result<Vec<Row>> {
     let reason = "this program was built without the feature `peers`".to_owned();
     let work = "small-clif".to_owned();
     Ok(vec![Row::refused(work, "cranelift-jit", reason)])

@@ -145,8 +145,17 @@ impl Subject for Orc {
         Ok(())
     }
 
-    fn load_and_call(&mut self, work: &Work, index: usize) -> Result<i64> {
-        let unit = work.units.get(index).context("no such unit")?;
+    /// A JITDylib holds a name once, so that the one for all is made anew.
+    fn again(&mut self, work: &Work) -> Result<()> {
+        if self.setup.shared {
+            self.end()?;
+            self.begin(work)?;
+        }
+        Ok(())
+    }
+
+    fn load_and_call(&mut self, work: &Work, load: usize) -> Result<i64> {
+        let unit = work.unit(load)?;
         let library = if self.setup.shared {
             self.common
         } else {

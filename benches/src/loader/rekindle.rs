@@ -54,17 +54,17 @@ pub(super) fn images(loader: &NativeLoader, work: &Work) -> Result<Vec<Image>> {
 
 impl Subject for Rekindle {
     fn begin(&mut self, work: &Work) -> Result<()> {
-        self.loaded.reserve(work.units.len());
+        self.loaded.reserve(work.loads());
         if self.from == From::Image && self.images.is_empty() {
             self.images = images(&self.loader, work)?;
         }
         Ok(())
     }
 
-    fn load_and_call(&mut self, work: &Work, index: usize) -> Result<i64> {
-        let unit = work.units.get(index).context("no such unit")?;
+    fn load_and_call(&mut self, work: &Work, load: usize) -> Result<i64> {
+        let unit = work.unit(load)?;
         let made;
-        let image = match self.images.get(index) {
+        let image = match self.images.get(work.number(load)) {
             Some(image) => image,
             None => {
                 made = self.loader.prepare(&unit.object, &[&unit.entry])?;

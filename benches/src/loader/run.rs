@@ -1,8 +1,10 @@
-//! Measures subjects in turns: in each round each of them loads all units once.
+//! Measures subjects in turns: in each round each of them loads all units, once or in a burst.
 //!
 //! They alternate, another begins each time, and every other round goes backwards, so that a change of
-//! the machine's mood and what the one before left in the caches meet all of them. A first round warms up (symbols of the process bound, pages of the windows present, caches of
-//! the peers filled) and does not count, unless it is so slow that this cannot matter.
+//! the machine's mood and what the one before left in the caches meet all of them. A first round warms
+//! up (symbols of the process bound, pages of the windows present, caches of the peers filled) and does
+//! not count, unless it is so slow that this cannot matter. Where units are loaded in bursts, as long
+//! for all subjects, the first load of a burst, right after others' work, goes to a row of its own.
 
 use super::work::{Subject, Work};
 use crate::row::Row;
@@ -30,7 +32,10 @@ struct State {
     subject: Option<Box<dyn Subject>>,
     refused: Option<String>,
     samples: Vec<u64>,
+    /// Of loads right after others' work, where these are told apart.
+    firsts: Vec<u64>,
     cpu_ns: u64,
+    loads: usize,
     spent: Duration,
     rounds: usize,
 }
@@ -50,10 +55,19 @@ pub(super) fn alternate(work: &Work, contenders: Vec<Contender>) -> Result<Vec<R
             states[(round / 2 + turn) % count].round(work, &mut answers)?;
         }
     }
-    Ok(states
-        .into_iter()
-        .filter_map(|state| state.into_row(work))
-        .collect())
+    let mut rows = Vec::new();
+    let mut firsts = Vec::new();
+    for mut state in states {
+        let samples = std::mem::take(&mut state.firsts);
+        firsts.extend(Row::new(
+            format!("{}-first", work.name),
+            state.name,
+            samples,
+        ));
+        rows.extend(state.into_row(work));
+    }
+    rows.append(&mut firsts);
+    Ok(rows)
 }
 
 impl State {
@@ -67,7 +81,9 @@ impl State {
             subject,
             refused,
             samples: Vec::new(),
+            firsts: Vec::new(),
             cpu_ns: 0,
+            loads: 0,
             spent: Duration::ZERO,
             rounds: 0,
         }
@@ -90,8 +106,9 @@ impl State {
                 return Ok(());
             }
         };
-        for (index, (given, known)) in measured.answers.iter().zip(answers).enumerate() {
-            let known = *known.get_or_insert(*given);
+        for (load, given) in measured.answers.iter().enumerate() {
+            let index = work.number(load);
+            let known = *answers[index].get_or_insert(*given);
             if known != *given {
                 let (name, work) = (self.name, work.name);
                 bail!("{name}, {work}, unit {index}: the factory gave {given} instead of {known}");
@@ -103,8 +120,14 @@ impl State {
         if self.rounds == 1 && Duration::from_nanos(total) < SLOW {
             return Ok(());
         }
-        self.samples.extend(measured.samples);
         self.cpu_ns += measured.cpu_ns;
+        self.loads += measured.samples.len();
+        for (load, sample) in measured.samples.into_iter().enumerate() {
+            match work.is_first(load) {
+                true => self.firsts.push(sample),
+                false => self.samples.push(sample),
+            }
+        }
         Ok(())
     }
 
@@ -112,7 +135,7 @@ impl State {
         if let Some(reason) = self.refused {
             return Some(Row::refused(work.name.to_owned(), self.name, reason));
         }
-        let count = self.samples.len().max(1) as u64;
+        let count = self.loads.max(1) as u64;
         let mut row = Row::new(work.name.to_owned(), self.name, self.samples)?;
         row.cpu_ns = Some(self.cpu_ns / count);
         row.bytes_per_entry = self.subject.and_then(|subject| subject.bytes_per_entry());
@@ -127,14 +150,17 @@ struct Measured {
 }
 
 fn measure(subject: &mut dyn Subject, work: &Work) -> Result<Measured> {
-    let mut samples = Vec::with_capacity(work.units.len());
-    let mut answers = Vec::with_capacity(work.units.len());
+    let mut samples = Vec::with_capacity(work.loads());
+    let mut answers = Vec::with_capacity(work.loads());
     subject.begin(work)?;
     std::thread::sleep(PAUSE);
     let cpu_before = cpu_time();
-    for index in 0..work.units.len() {
+    for load in 0..work.loads() {
+        if load % work.burst != 0 {
+            subject.again(work)?;
+        }
         let began = Instant::now();
-        let answer = subject.load_and_call(work, index);
+        let answer = subject.load_and_call(work, load);
         let took = began.elapsed();
         answers.push(answer?);
         samples.push(took.as_nanos() as u64);

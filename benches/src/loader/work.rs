@@ -1,6 +1,6 @@
 //! What is loaded, and who loads it.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::ffi::CString;
 use std::path::PathBuf;
 
@@ -9,6 +9,31 @@ pub(super) struct Work {
     pub(super) name: &'static str,
     pub(super) units: Vec<Unit>,
     pub(super) rounds: usize,
+    /// How often each unit is loaded in a round, one load right after the other.
+    pub(super) burst: usize,
+}
+
+impl Work {
+    /// Loads of a round.
+    pub(super) fn loads(&self) -> usize {
+        self.units.len() * self.burst
+    }
+
+    /// The number of the unit that is loaded by a round's load with number `load`.
+    pub(super) fn number(&self, load: usize) -> usize {
+        load / self.burst
+    }
+
+    /// That unit.
+    pub(super) fn unit(&self, load: usize) -> Result<&Unit> {
+        let unit = self.units.get(self.number(load));
+        unit.context("no such unit")
+    }
+
+    /// Whether a load comes right after another subject's work, of a shape where that is told apart.
+    pub(super) fn is_first(&self, load: usize) -> bool {
+        self.burst > 1 && load.is_multiple_of(self.burst)
+    }
 }
 
 /// One object, and the same as a shared library.
@@ -35,8 +60,14 @@ pub(super) trait Subject {
     /// Gets ready for a round of `work`; not measured.
     fn begin(&mut self, work: &Work) -> Result<()>;
 
-    /// Loads unit `index` of `work`, looks its factory up by name and calls it with 0. Measured.
-    fn load_and_call(&mut self, work: &Work, index: usize) -> Result<i64>;
+    /// Gets ready for loading a unit that the round has loaded already; not measured.
+    fn again(&mut self, _work: &Work) -> Result<()> {
+        Ok(())
+    }
+
+    /// Loads the unit of a round's load with number `load`, looks its factory up by name and calls it
+    /// with 0. Measured.
+    fn load_and_call(&mut self, work: &Work, load: usize) -> Result<i64>;
 
     /// Cleans up after a round where the loader can; not measured.
     fn end(&mut self) -> Result<()>;
