@@ -10,6 +10,7 @@ use crate::error::{ImageError, LoadError};
 use crate::image::DATA_DISTANCE;
 use crate::image::outline;
 use crate::image::read::Description;
+use crate::memory::copy::copy_with_checksum;
 use crate::memory::finalise;
 use crate::memory::process::ProcessSymbols;
 use crate::memory::room::{Place, Windows};
@@ -20,7 +21,6 @@ use crate::shared::Registry;
 use crate::tls::Module;
 use crate::tls::host::HostVariables;
 use rekindle_cache_core::artifact::{ImageRef, Symbols};
-use rekindle_cache_core::copy_with_checksum;
 use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::sync::Arc;
@@ -35,8 +35,9 @@ pub(crate) struct Runtime {
     pub(crate) host_symbols_only: bool,
 }
 
-/// Imports whose addresses fit on the stack.
+/// Imports whose addresses fit on the stack: of small images, and of most others.
 const FEW: usize = 32;
+const SOME: usize = 256;
 
 /// Loads `image`. `is_current` says whether `runtime` is still this process's.
 ///
@@ -84,15 +85,19 @@ pub(crate) unsafe fn load(
         None => None,
     };
 
-    let mut few = [0; FEW];
-    let mut many = Vec::new();
-    let addresses = match description.all_imports().len() {
-        count if count <= FEW => few.get_mut(..count).unwrap_or_default(),
-        count => {
-            many.resize(count, 0);
-            many.as_mut_slice()
-        }
+    let (mut few, mut some, mut many);
+    let count = description.all_imports().len();
+    let addresses: &mut [u64] = if count <= FEW {
+        few = [0; FEW];
+        &mut few
+    } else if count <= SOME {
+        some = [0; SOME];
+        &mut some
+    } else {
+        many = vec![0; count];
+        &mut many
     };
+    let addresses = addresses.get_mut(..count).unwrap_or_default();
     let threads = description.threads();
     let module = threads
         .map(|threads| Module::new(base, &threads))

@@ -5,6 +5,7 @@
 
 mod ahead;
 mod barrier;
+pub(crate) mod copy;
 pub(crate) mod finalise;
 mod free;
 mod objects;
