@@ -26,6 +26,13 @@ const LARGE: usize = 4096;
 /// How many large runs a window has at most, more or less.
 const LARGE_RUNS: usize = 8;
 
+/// The most bytes of tables that are merged, as sorting them would take long: a table of a large image has a
+/// thousand functions. A window with many times as many bytes has larger runs.
+const MOST_BYTES: usize = 1 << 20;
+
+/// Which part of a window's bytes a run may have.
+const PART_OF_BYTES: usize = 4;
+
 /// The runs of all levels are counted this often.
 const LOOKED_AT_EVERY: usize = 64;
 
@@ -40,6 +47,8 @@ pub(super) struct Runs<R> {
     /// In ascending order, without overlap.
     runs: Vec<Run>,
     tables: usize,
+    /// Of all tables, or a guess once some were removed.
+    bytes: usize,
 }
 
 /// Tables that are registered as one. Images lie apart, and each holds its table, so that tables have
@@ -103,6 +112,7 @@ impl<R: Registrar> Runs<R> {
             registrar,
             runs: Vec::new(),
             tables: 0,
+            bytes: 0,
         }
     }
 
@@ -122,6 +132,7 @@ impl<R: Registrar> Runs<R> {
     /// As for [`Registrar::add`]; the table lies in the image, and is about nothing outside of it.
     pub(super) unsafe fn add(&mut self, code: usize, table: usize, size: usize) {
         self.tables += 1;
+        self.bytes += size;
         let at = match self.runs.last() {
             Some(last) if last.last >= table => self.runs.partition_point(|run| run.first < table),
             _ => self.runs.len(),
@@ -167,6 +178,7 @@ impl<R: Registrar> Runs<R> {
                 })
             };
             self.tables -= before - after;
+            self.bytes = self.runs.iter().map(|run| run.bytes).sum();
             rest = others;
         }
     }
@@ -176,7 +188,12 @@ impl<R: Registrar> Runs<R> {
         let large = self.large();
         let mut at = 0;
         while at < self.runs.len() {
-            let small = |run: &&Run| run.count() < large;
+            let mut left = self.most_bytes();
+            let small = |run: &&Run| {
+                let fits = run.count() < large && run.bytes <= left;
+                left = left.saturating_sub(run.bytes);
+                fits
+            };
             let rest = self.runs.get(at..).unwrap_or_default();
             let count = rest.iter().take_while(small).count();
             if count > 1 {
@@ -189,6 +206,10 @@ impl<R: Registrar> Runs<R> {
 
     fn large(&self) -> usize {
         LARGE.max(self.tables / LARGE_RUNS)
+    }
+
+    fn most_bytes(&self) -> usize {
+        MOST_BYTES.max(self.bytes / PART_OF_BYTES)
     }
 
     /// Merges runs side by side that the run at `at` has made too many: of its own level, of the next
@@ -206,7 +227,9 @@ impl<R: Registrar> Runs<R> {
             } else {
                 1
             };
-            if behind - first > RUNS_OF_A_LEVEL * levels {
+            let many = behind - first > RUNS_OF_A_LEVEL * levels;
+            let joined = self.runs.get(first..behind).unwrap_or_default();
+            if many && joined.iter().map(|run| run.bytes).sum::<usize>() <= self.most_bytes() {
                 // SAFETY: all are registered and stay so.
                 unsafe { self.replace(first..behind, None, |_| true) };
                 at = first;
@@ -450,6 +473,30 @@ mod tests {
         }
         runs.close();
         assert!(runs.len() <= LARGE_RUNS + 1, "{}", runs.len());
+    }
+
+    #[test]
+    fn large_tables_are_merged_by_few() {
+        let list = List::default();
+        let mut runs = Runs::new(list.clone());
+        for number in 1..=300 {
+            let start = number * 16;
+            // SAFETY: numbers, not tables.
+            unsafe { runs.add(start, start + 8, 32 << 10) };
+            let largest = runs.runs.iter().map(|run| run.bytes).max();
+            assert!(largest <= Some(runs.most_bytes()), "{largest:?}");
+        }
+        assert!(runs.len() < 300 / 4, "{}", runs.len());
+        runs.close();
+        let largest = runs.runs.iter().map(|run| run.bytes).max();
+        assert!(
+            largest <= Some(300 * (32 << 10) / PART_OF_BYTES),
+            "{largest:?}"
+        );
+        assert!(runs.len() <= 2 * PART_OF_BYTES, "{}", runs.len());
+        for number in [1, 150, 300] {
+            assert!(list.0.borrow_mut().find(number * 16 + 8));
+        }
     }
 
     #[test]
