@@ -31,6 +31,10 @@ const WORTH_A_BARRIER: usize = 256 << 10;
 const PART_WORTH_A_BARRIER: usize = 16;
 const IMAGES_WORTH_A_BARRIER: usize = 4096;
 
+/// Images from this size on begin with a page: their data is then on as few pages as can be, each of which
+/// the load has to wait for, and no part of the copy is written to two cache lines.
+const LARGE_IMAGE: usize = 64 << 10;
+
 /// All windows of a loader in this process.
 pub(crate) struct Windows {
     state: Mutex<State>,
@@ -99,6 +103,10 @@ impl Windows {
     /// Takes room for an image of `image_size` bytes and its data.
     pub(crate) fn take(&self, image_size: usize, shape: Shape) -> Result<Span<'_>, LoadError> {
         let needed = image_size.max(shape.data_memory_size);
+        let alignment = match image_size {
+            LARGE_IMAGE.. => shape.alignment.max(region::page::size()),
+            _ => shape.alignment,
+        };
         let mut state = self.lock();
         if !state.free.is_empty()
             && let Some(span) = self.take_again(&mut state, image_size, shape)?
@@ -107,14 +115,13 @@ impl Windows {
         }
         let mut opened = None;
         let list = &mut state.list;
-        let fits = |window: &Window| Some(window.fit(needed, shape.alignment)?.end <= window.size);
+        let fits = |window: &Window| Some(window.fit(needed, alignment)?.end <= window.size);
         let last = list.iter().rposition(|window| !window.dedicated);
         let window = match last {
             Some(last) if list.get(last).and_then(fits) == Some(true) => last,
             _ => {
                 let dedicated = needed > WINDOW_SIZE / 4;
-                let (window, outlines) =
-                    Window::new(needed, shape.alignment, dedicated, self.anonymous)?;
+                let (window, outlines) = Window::new(needed, alignment, dedicated, self.anonymous)?;
                 opened = Some(outlines);
                 list.push(window);
                 list.len() - 1
@@ -127,7 +134,7 @@ impl Windows {
             )
         };
         let chosen = list.get_mut(window).ok_or_else(no_room)?;
-        let range = chosen.fit(needed, shape.alignment).ok_or_else(no_room)?;
+        let range = chosen.fit(needed, alignment).ok_or_else(no_room)?;
         if range.end > chosen.size {
             return Err(no_room());
         }

@@ -57,8 +57,8 @@ const MOST_AHEAD: usize = 4 << 20;
 const PREFAULT_SIZE: usize = 64 << 10;
 
 /// Bytes of data that become writable at a time, where the system lets so many: a change of protection
-/// waits for the helper thread.
-pub(super) const DATA_STRIDE: usize = 4 << 20;
+/// waits for the helper thread. Not all of a window, as they count against a limit on data.
+pub(super) const DATA_STRIDE: usize = 16 << 20;
 
 /// Bytes of data that become writable at a time otherwise, and that are made present ahead.
 const DATA_CHUNK: usize = 256 << 10;
