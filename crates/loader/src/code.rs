@@ -8,7 +8,6 @@ use crate::tls::Module;
 use rekindle_cache_core::{artifact, symbol_hash};
 use std::mem::ManuallyDrop;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// Code that [`NativeLoader`](crate::NativeLoader) loaded.
 ///
@@ -32,7 +31,7 @@ pub struct Code {
     /// In the data.
     pub(crate) constants: Range<usize>,
     pub(crate) side_tables: Box<[NamedTable]>,
-    pub(crate) process_imports: Vec<Arc<ProcessImport>>,
+    pub(crate) process_imports: Vec<&'static ProcessImport>,
 }
 
 /// Where an image lies, and how the unwinder knows it.
@@ -113,7 +112,7 @@ impl Code {
     /// The imports that the host's `Symbols` did not know and the process provided, with the modules
     /// that they are in: what the code depends on beside the host's own symbols.
     pub fn process_imports(&self) -> impl ExactSizeIterator<Item = &ProcessImport> {
-        self.process_imports.iter().map(|import| &**import)
+        self.process_imports.iter().copied()
     }
 }
 

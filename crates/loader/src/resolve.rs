@@ -9,7 +9,6 @@ use crate::provided;
 use crate::shared::Found;
 use crate::tls;
 use rekindle_cache_core::artifact::Symbols;
-use std::sync::Arc;
 
 /// The host, asked with care.
 pub(crate) struct Host<'h> {
@@ -36,11 +35,35 @@ pub(crate) fn resolve_all(
     host: &Host<'_>,
     module: Option<u64>,
     addresses: &mut [u64],
-) -> Result<(Vec<Arc<ProcessImport>>, Option<Found>), LoadError> {
-    // Most images have nothing of the process's, and then this takes no memory.
-    let mut from_process = Vec::new();
-    for (import, address) in description.all_imports().zip(addresses) {
-        *address = resolve(runtime, &import, host, module, &mut from_process)?;
+) -> Result<(Vec<&'static ProcessImport>, Option<Found>), LoadError> {
+    // Most images have nothing of the process's, and then these take no memory.
+    let mut open = Vec::new();
+    for (number, import) in (0..).zip(description.all_imports()) {
+        match given(runtime, &import, host, module)? {
+            Some(value) => set(addresses, number, value),
+            None => {
+                if open.is_empty() {
+                    open.reserve_exact(addresses.len());
+                }
+                open.push(number);
+            }
+        }
+    }
+    let mut from_process = Vec::with_capacity(open.len());
+    if !open.is_empty() {
+        let import = |number: &u32| Some((*number, description.import(*number)?));
+        // All under one lock, so that the processor waits for all of their memory at the same time.
+        let unknown = runtime.process.find_known(
+            open.iter().filter_map(import),
+            |number, address, symbol| {
+                set(addresses, number, address as u64);
+                from_process.push(symbol);
+            },
+        );
+        for (number, import) in unknown {
+            let value = from_elsewhere(runtime, &import, &mut from_process)?;
+            set(addresses, number, value);
+        }
     }
     let found = match description.shared() {
         [] => None,
@@ -53,67 +76,82 @@ pub(crate) fn resolve_all(
     Ok((from_process, found))
 }
 
-/// The value of an import. What the process gave is added to `from_process`.
-fn resolve(
+fn set(addresses: &mut [u64], number: u32, value: u64) {
+    if let Some(address) = addresses.get_mut(number as usize) {
+        *address = value;
+    }
+}
+
+/// The value of an import without an owner: 0 if the code copes with that.
+fn unresolved(import: &ImportedName<'_>) -> Result<u64, LoadError> {
+    match import.weak {
+        true => Ok(0),
+        false => Err(LoadError::UnresolvedSymbol {
+            symbol: import.name.to_owned(),
+        }),
+    }
+}
+
+/// The value of an import that the host has not given. What the process gives is added to
+/// `from_process`.
+fn from_elsewhere(
+    runtime: &Runtime,
+    import: &ImportedName<'_>,
+    from_process: &mut Vec<&'static ProcessImport>,
+) -> Result<u64, LoadError> {
+    if let Some(found) = runtime.process.find(import.hash, import.name) {
+        from_process.push(found);
+        return Ok(found.address() as u64);
+    }
+    match provided::address(import.name) {
+        Some(address) => Ok(address as u64),
+        None => unresolved(import),
+    }
+}
+
+/// The value of an import; `None` if it is a name that the process has to be asked for.
+fn given(
     runtime: &Runtime,
     import: &ImportedName<'_>,
     host: &Host<'_>,
     module: Option<u64>,
-    from_process: &mut Vec<Arc<ProcessImport>>,
-) -> Result<u64, LoadError> {
+) -> Result<Option<u64>, LoadError> {
     let name = import.name;
-    let unresolved = || match import.weak {
-        true => Ok(0),
-        false => Err(LoadError::UnresolvedSymbol {
-            symbol: name.to_owned(),
-        }),
-    };
     let variables = &runtime.host_variables;
-    match import.kind {
-        ImportKind::Address => {
-            if let Some(given) = host.address(import.hash, name)? {
-                return Ok(given);
-            }
-            if runtime.host_symbols_only {
-                return unresolved();
-            }
-            if let Some(found) = runtime.process.find(import.hash, name) {
-                let address = found.address() as u64;
-                from_process.push(found);
-                return Ok(address);
-            }
-            provided::address(name).map_or_else(unresolved, |address| Ok(address as u64))
-        }
+    let value = match import.kind {
+        ImportKind::Address => match host.address(import.hash, name)? {
+            None if runtime.host_symbols_only => unresolved(import)?,
+            given => return Ok(given),
+        },
         ImportKind::ThreadModule | ImportKind::ThreadOffset | ImportKind::PointerOffset
             if runtime.host_symbols_only =>
         {
-            unresolved()
+            unresolved(import)?
         }
-        ImportKind::ThreadModule => {
-            let variable = variables.find(name);
-            variable.map_or_else(unresolved, |variable| Ok(variable.module))
-        }
-        ImportKind::ThreadOffset => {
-            let variable = variables.find(name);
-            variable.map_or_else(unresolved, |variable| Ok(variable.offset))
-        }
-        ImportKind::PointerOffset => {
-            if variables.find(name).is_none() {
-                return unresolved();
-            }
-            variables
+        ImportKind::ThreadModule => match variables.find(name) {
+            Some(variable) => variable.module,
+            None => unresolved(import)?,
+        },
+        ImportKind::ThreadOffset => match variables.find(name) {
+            Some(variable) => variable.offset,
+            None => unresolved(import)?,
+        },
+        ImportKind::PointerOffset => match variables.find(name) {
+            Some(_) => variables
                 .distance(name)
                 .ok_or_else(|| LoadError::ThreadLocalDistance {
                     symbol: name.to_owned(),
-                })
-        }
+                })?,
+            None => unresolved(import)?,
+        },
         // Decided later, for all of an image's at once.
-        ImportKind::Shared => Ok(0),
+        ImportKind::Shared => 0,
         ImportKind::OwnModule => module.ok_or(LoadError::Image(ImageError::Invalid {
             part: "thread-locals",
             index: 0,
-        })),
-        ImportKind::ThreadGetAddress => Ok(tls::get_address as *const () as u64),
-        ImportKind::ThreadDescriptor => Ok(tls::descriptor_resolver() as u64),
-    }
+        }))?,
+        ImportKind::ThreadGetAddress => tls::get_address as *const () as u64,
+        ImportKind::ThreadDescriptor => tls::descriptor_resolver() as u64,
+    };
+    Ok(Some(value))
 }

@@ -11,12 +11,12 @@
 use crate::error::LoadError;
 use crate::image::format::Shared;
 use crate::image::read::{Description, ImportedName};
-use crate::memory::process::{ProcessImport, ProcessSymbols};
+use crate::memory::process::{ProcessImport, ProcessSymbols, second_hash};
 use crate::modules::{Modules, Query, size_of_symbol};
 use crate::resolve::Host;
 use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What variables of loaded images turned out to be. Every load counts, each variable once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,9 +40,10 @@ pub(crate) struct Registry {
     private: AtomicU64,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct Known {
-    name: Box<str>,
+    /// Of the name: see [`process`](crate::memory::process).
+    second_hash: u64,
     size: u32,
     /// `None` for a module's, whose initial contents are gone.
     content: Option<u64>,
@@ -108,7 +109,7 @@ impl Registry {
         description: &Description<'_>,
         host: &Host<'_>,
         process: Option<&ProcessSymbols>,
-        from_process: &mut Vec<Arc<ProcessImport>>,
+        from_process: &mut Vec<&'static ProcessImport>,
     ) -> Result<Found, LoadError> {
         let table = description.shared();
         let mut choices = vec![OPEN; table.len()];
@@ -237,7 +238,7 @@ impl Registry {
             let import = description.import(shared.import.get());
             if let (Some(import), Some(source)) = (import, choice.source) {
                 let known = Known {
-                    name: import.name.into(),
+                    second_hash: second_hash(import.name),
                     size: shared.size.get(),
                     content,
                     address,
@@ -255,7 +256,7 @@ fn choose(known: &FxHashMap<u64, Known>, import: &ImportedName<'_>, shared: &Sha
     let Some(entry) = known.get(&import.hash) else {
         return OPEN;
     };
-    let same = *entry.name == *import.name
+    let same = entry.second_hash == second_hash(import.name)
         && entry.size == shared.size.get()
         && entry
             .content

@@ -2,13 +2,20 @@
 //!
 //! `dlsym` costs a microsecond or two, and an image of C or C++ names a handful of the same functions
 //! again and again. A module that has provided a symbol is pinned: it can no longer be unloaded, or
-//! its addresses in loaded code would dangle.
+//! its addresses in loaded code would dangle. So what was found is true for good, and stays in memory for
+//! good: loads share it without counting, and outlive their loader.
+//!
+//! A large image names a hundred symbols, and after other work each of their names is in no cache. So
+//! names are not compared: the table has a second hash of each, of another kind, beside the one that
+//! images have.
 
-use rustc_hash::FxHashMap;
+use crate::image::ImportedName;
+use rustc_hash::{FxHashMap, FxHasher};
 use std::ffi::{CStr, CString, OsStr};
+use std::hash::Hasher;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// A symbol that the dynamic linker found, and where.
 #[derive(Debug)]
@@ -58,25 +65,68 @@ impl Module {
 /// The symbols that were found so far, by hash.
 #[derive(Default)]
 pub(crate) struct ProcessSymbols {
-    found: Mutex<FxHashMap<u64, Arc<ProcessImport>>>,
+    found: Mutex<FxHashMap<u64, Known>>,
+}
+
+/// A symbol that was found: what a load needs of it, in one place.
+#[derive(Clone, Copy)]
+struct Known {
+    second_hash: u64,
+    address: usize,
+    symbol: &'static ProcessImport,
 }
 
 impl ProcessSymbols {
+    /// Gives `then` the numbers, addresses and symbols of those of `names` that were found before, and
+    /// returns the others.
+    pub(crate) fn find_known<'n>(
+        &self,
+        names: impl Iterator<Item = (u32, ImportedName<'n>)>,
+        mut then: impl FnMut(u32, usize, &'static ProcessImport),
+    ) -> Vec<(u32, ImportedName<'n>)> {
+        let mut others = Vec::new();
+        self.lock(|found| {
+            for (number, import) in names {
+                match known(found, import.hash, import.name) {
+                    Some(known) => then(number, known.address, known.symbol),
+                    None => others.push((number, import)),
+                }
+            }
+        });
+        others
+    }
+
     /// The symbol `name`, whose hash is `hash`. Absence is not remembered: a library that has it may
     /// be loaded any time.
-    pub(crate) fn find(&self, hash: u64, name: &str) -> Option<Arc<ProcessImport>> {
-        let known = self.lock(|found| found.get(&hash).cloned());
-        if let Some(known) = known.filter(|known| &*known.name == name) {
-            return Some(known);
+    pub(crate) fn find(&self, hash: u64, name: &str) -> Option<&'static ProcessImport> {
+        if let Some(known) = self.lock(|found| known(found, hash, name)) {
+            return Some(known.symbol);
         }
-        let symbol = Arc::new(look_up(name)?);
-        self.lock(|found| found.insert(hash, Arc::clone(&symbol)));
+        let symbol: &ProcessImport = Box::leak(Box::new(look_up(name)?));
+        let known = Known {
+            second_hash: second_hash(name),
+            address: symbol.address,
+            symbol,
+        };
+        self.lock(|found| found.insert(hash, known));
         Some(symbol)
     }
 
-    fn lock<R>(&self, then: impl FnOnce(&mut FxHashMap<u64, Arc<ProcessImport>>) -> R) -> R {
+    fn lock<R>(&self, then: impl FnOnce(&mut FxHashMap<u64, Known>) -> R) -> R {
         then(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn known(found: &FxHashMap<u64, Known>, hash: u64, name: &str) -> Option<Known> {
+    let known = found.get(&hash).copied();
+    known.filter(|known| known.second_hash == second_hash(name))
+}
+
+/// Tells names apart that have the same hash.
+pub(crate) fn second_hash(name: &str) -> u64 {
+    let mut hasher = FxHasher::default();
+    hasher.write(name.as_bytes());
+    hasher.finish()
 }
 
 /// How often a symbol is looked for that somebody else moves from library to library.
@@ -167,7 +217,7 @@ mod tests {
         let find = |name| symbols.find(symbol_hash(name), name);
         let first = find("strlen").expect("every process has strlen");
         let again = find("strlen").expect("it was just found");
-        assert!(Arc::ptr_eq(&first, &again));
+        assert!(std::ptr::eq(first, again));
         let module = first.module().expect("it is in a module");
         assert!(
             module.path().to_string_lossy().contains("libc"),
