@@ -26,6 +26,9 @@ const BARS: &[Bar] = &[
     faster("small", "rekindle-object", "orc-jitlink", 6.0),
     faster("large-o2", "rekindle-image", "orc-jitlink", 250.0),
     faster("large-o2", "rekindle-image", "dlopen", 8.0),
+    // The same for loads right after others' work.
+    faster("large-o2-first", "rekindle-image", "orc-jitlink", 250.0),
+    faster("large-o2-first", "rekindle-image", "dlopen", 8.0),
     faster("large-o2", "rekindle-object", "orc-jitlink", 10.0),
     faster("large-o0", "rekindle-object", "orc-jitlink", 25.0),
     faster("comdat-chain", "rekindle-object", "orc-jitlink", 1.0),

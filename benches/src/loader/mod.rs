@@ -67,7 +67,7 @@ pub(crate) fn measure(wanted: &[String], subjects: &[String]) -> Result<Vec<Row>
         }
     }
     if is_wanted("small-clif") {
-        rows.extend(clif(&chosen)?);
+        rows.extend(clif(chosen)?);
     }
     ensure!(!rows.is_empty(), "there is no such work");
     Ok(rows)
