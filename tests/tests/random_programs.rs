@@ -3,7 +3,8 @@
 //! A case is a history: a program of three files that reach each other in every way that ember has, and a
 //! dozen edits of it. Each of its scenes is run twice on one cache folder, and once on one that holds
 //! nothing of the program. All three have to print the same, errors with their positions included, and
-//! the second has to compile nothing.
+//! the second has to compile nothing. Some are compiled without being run first, which changes nothing
+//! outside, and nothing of what they print.
 //!
 //! A case follows from its number alone. `REKINDLE_CASES=FIRST..END` runs others than the fixed ones, and
 //! `REKINDLE_SOAK=1` thousands. A case that fails is made smaller before it is shown.
@@ -22,6 +23,9 @@ const SOAK: Range<u64> = 1_000..6_000;
 
 /// How many scenes follow on the first in a history.
 const EDITS: usize = 10;
+
+/// Of four scenes the one that is warmed as well.
+const WARMED: usize = 1;
 
 /// How often a failing case is run again to make it smaller.
 const TRIES: usize = 1_000;
@@ -50,6 +54,14 @@ enum Fault {
     },
     /// The second run of a scene found less than all of it.
     Compiled { scene: usize, counts: Counts },
+    /// A run after warming printed something else than the cold one.
+    Warmed {
+        scene: usize,
+        cold: Shown,
+        warmed: Shown,
+    },
+    /// Warming changed something beside the program.
+    Changed { scene: usize, file: String },
     /// A record was refused for its bytes.
     Rejected { scene: usize, counts: Counts },
 }
@@ -69,6 +81,17 @@ impl fmt::Display for Fault {
                     "scene {scene}, cold:\n{cold}\nscene {scene}, warm:\n{warm}"
                 )
             }
+            Self::Warmed {
+                scene,
+                cold,
+                warmed,
+            } => {
+                writeln!(
+                    out,
+                    "scene {scene}, cold:\n{cold}\nscene {scene}, after warming:\n{warmed}"
+                )
+            }
+            Self::Changed { scene, file } => writeln!(out, "warming scene {scene} wrote {file}"),
             Self::Compiled { scene, counts } => {
                 writeln!(out, "scene {scene} compiled again: {counts:?}")
             }
@@ -180,7 +203,41 @@ impl Stage {
                 return Err(Fault::Compiled { scene, counts });
             }
         }
+        if number % 4 == WARMED {
+            self.rehearse(number, scene, cold.clone())?;
+        }
         Ok(cold.code == Some(0))
+    }
+
+    /// Warms a scene, and runs it then.
+    fn rehearse(&self, number: usize, scene: &Scene, cold: Shown) -> Result<(), Fault> {
+        self.fresh("warmed");
+        self.set(scene);
+        let mut command = self.workplace.ember(["warm", MAIN]);
+        command.env("REKINDLE_DIR", self.workplace.path("warmed"));
+        command.env_remove(VARIABLE);
+        command.envs(scene.setting.as_ref().map(|setting| (VARIABLE, setting)));
+        let output = command.output().expect("ember starts");
+        assert!(output.status.success(), "{output:?}\n{scene}");
+        let is_changed = |(name, content): &(&String, &Option<String>)| {
+            std::fs::read_to_string(self.workplace.path(name)).ok() != **content
+        };
+        if let Some((file, _)) = scene.data.iter().find(is_changed) {
+            let file = file.clone();
+            return Err(Fault::Changed {
+                scene: number,
+                file,
+            });
+        }
+        let (warmed, _) = self.run("warmed", scene, false);
+        match warmed == cold {
+            true => Ok(()),
+            false => Err(Fault::Warmed {
+                scene: number,
+                cold,
+                warmed,
+            }),
+        }
     }
 
     /// Plays the history of a case. If it shows a fault, gives the history up to there.

@@ -33,8 +33,8 @@ pub enum UnitSource<U> {
         /// A digest of the form: all that the unit is made of, with names resolved and macros expanded.
         /// What does not reach the code, such as positions and the names of locals, is better left out.
         canonical: Digest,
-        /// Makes the unit: a function of the form alone.
-        generate: Box<dyn FnOnce() -> U>,
+        /// Makes the unit: a function of the form alone, on whatever thread.
+        generate: Box<dyn FnOnce() -> U + Send>,
     },
 }
 

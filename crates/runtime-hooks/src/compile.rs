@@ -1,7 +1,7 @@
 //! The miss: the host's front end, and code for what it gave.
 
 use crate::cache::{Backend, Session};
-use crate::compilation::Compilation;
+use crate::compilation::{Compilation, UnitSource};
 use crate::error::EvalError;
 use crate::evaluate::{Loaded, Names, Running};
 use crate::host::{Bindings, Host};
@@ -47,7 +47,8 @@ impl<B: Backend> Session<B> {
             self.keep_known(kept, fresh, &compilation, known);
             return Ok(loaded);
         }
-        let (unit, compilation) = split(compilation);
+        let (source, compilation) = split(compilation);
+        let unit = source.into_unit();
         if matches!(outcome, Outcome::Bypass(_)) {
             return self.run_unkept(&unit, &compilation, host);
         }
@@ -92,10 +93,25 @@ impl<B: Backend> Session<B> {
         let image = loader
             .prepare(&compiled.object.bytes, &[&compilation.factory])
             .map_err(|error| error.to_string())?;
+        let object = Digest::of("rekindle object", &compiled.object.bytes);
+        let (loaded, libraries) = self.load_fresh(compilation, compiled, &image, object, host)?;
+        Ok((loaded, image, libraries))
+    }
+
+    /// Loads an image that was made just now of the object with the digest `object`; also gives the
+    /// libraries that it was bound to.
+    pub(crate) fn load_fresh(
+        &self,
+        compilation: &Compilation<()>,
+        compiled: &Compiled,
+        image: &Image,
+        object: Digest,
+        host: &dyn Host,
+    ) -> Result<(Loaded<B>, Vec<String>), String> {
         let bindings = Bindings::new(&self.cache, host, &|_| true);
         // SAFETY: the image was prepared just now from an object of the host's own compiler, and is
         // bound to the words that the host and the process give.
-        let code = unsafe { loader.load(image.as_ref(), &bindings) };
+        let code = unsafe { self.cache.backend.loader().load(image.as_ref(), &bindings) };
         let code = code.map_err(|error| error.to_string())?;
         let factory = code
             .symbol(&compilation.factory)
@@ -103,18 +119,17 @@ impl<B: Backend> Session<B> {
         self.counters.loaded(code.size());
         give_tables(host, &compiled.object.side_tables);
         give_tables(host, &compilation.side_tables);
-        let object = Digest::of("rekindle object", &compiled.object.bytes);
         let loaded = Loaded {
             running: Running::Kept(code),
             factory,
             names: self.names(compilation, object),
             origin: None,
         };
-        Ok((loaded, image, bindings.libraries()))
+        Ok((loaded, bindings.libraries()))
     }
 
     /// Runs a unit in the backend's JIT, which keeps nothing.
-    fn run_unkept<E>(
+    pub(crate) fn run_unkept<E>(
         &self,
         unit: &B::Unit,
         compilation: &Compilation<()>,
@@ -150,12 +165,13 @@ impl<B: Backend> Session<B> {
             defines: numbers(&compilation.defines),
             defines_later: numbers(&compilation.defines_later),
             references: numbers(&compilation.references),
+            put_off: None,
         }
     }
 }
 
-/// The unit, and what was said about it.
-fn split<U>(compilation: Compilation<U>) -> (U, Compilation<()>) {
+/// What the unit is made of, and what was said about it.
+pub(crate) fn split<U>(compilation: Compilation<U>) -> (UnitSource<U>, Compilation<()>) {
     let about = Compilation {
         unit: ().into(),
         factory: compilation.factory,
@@ -164,7 +180,7 @@ fn split<U>(compilation: Compilation<U>) -> (U, Compilation<()>) {
         references: compilation.references,
         side_tables: compilation.side_tables,
     };
-    (compilation.unit.into_unit(), about)
+    (compilation.unit, about)
 }
 
 fn give_tables(host: &dyn Host, tables: &[SideTable]) {

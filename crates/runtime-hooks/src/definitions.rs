@@ -17,6 +17,11 @@
 //! again. Nothing that reaches a volatile definition has a behaviour digest, so what it did at compile
 //! time makes a bypass. The same holds for a name whose factory is running at this moment.
 
+mod put_off;
+
+pub use put_off::Ordinal;
+
+use put_off::Waiting;
 use rekindle_cache_core::{Digest, DigestBuilder};
 use rustc_hash::FxHashMap;
 
@@ -42,6 +47,7 @@ pub(crate) struct Definitions {
     walk: u32,
     /// What the last walk reached, kept for its memory.
     reached: Vec<NameId>,
+    waiting: Waiting,
 }
 
 #[derive(Debug)]
@@ -53,6 +59,8 @@ struct Node {
     made_from_volatile: bool,
     /// Some code may set the name when it is called: no later definition makes it certain again.
     set_by_calls: bool,
+    /// Its factory has not run yet.
+    put_off: Option<Ordinal>,
     /// How many factories that define it are running.
     running: u32,
     /// The behaviours that names had which it reached, and which have changed since it was defined.
@@ -119,6 +127,9 @@ impl Definitions {
         node.object = Some(object);
         node.volatile = volatile;
         node.made_from_volatile = false;
+        if node.put_off.take().is_some() {
+            self.waiting.forget();
+        }
         node.past = None;
         node.leaf = None;
         if let Some(was) = was
@@ -298,6 +309,7 @@ impl Node {
             volatile: false,
             made_from_volatile: false,
             set_by_calls: false,
+            put_off: None,
             running: 0,
             past: None,
             references: Vec::new(),
@@ -329,7 +341,11 @@ impl Node {
     }
 
     fn is_uncertain(&self) -> bool {
-        self.volatile || self.made_from_volatile || self.set_by_calls || self.running > 0
+        self.volatile
+            || self.made_from_volatile
+            || self.set_by_calls
+            || self.put_off.is_some()
+            || self.running > 0
     }
 }
 

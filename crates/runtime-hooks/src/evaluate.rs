@@ -8,7 +8,7 @@
 
 use crate::cache::{Backend, Session};
 use crate::compilation::Compilation;
-use crate::definitions::{NameId, Standing};
+use crate::definitions::{NameId, Ordinal, Standing};
 use crate::error::EvalError;
 use crate::host::Host;
 use crate::outcome::{BypassReason, Outcome};
@@ -74,6 +74,8 @@ pub(crate) struct Names {
     pub(crate) defines: Vec<NameId>,
     pub(crate) defines_later: Vec<NameId>,
     pub(crate) references: Vec<NameId>,
+    /// Its place among what was put off, if it was: it then has been entered but for its value.
+    pub(crate) put_off: Option<Ordinal>,
 }
 
 impl<B: Backend> Session<B> {
@@ -132,6 +134,11 @@ impl<B: Backend> Session<B> {
             definitions.begin(name);
         }
         drop(definitions);
+        self.given(loaded, outcome)
+    }
+
+    /// Hands over code whose factory the host calls.
+    pub(crate) fn given(&self, loaded: Loaded<B>, outcome: Outcome) -> Evaluated<'_, B> {
         let watched = loaded.origin.as_ref().zip(self.cache.kept.as_ref());
         let inside = watched.and_then(|(origin, kept)| kept.enter(origin));
         Evaluated {
@@ -198,7 +205,10 @@ impl<B: Backend> Drop for Ending<'_, B> {
         };
         let names = &self.names;
         let mut definitions = crate::lock(&self.session.definitions);
-        definitions.end(&names.defines, names.object, &names.references, standing);
+        match names.put_off {
+            Some(ordinal) => definitions.caught_up(ordinal, &names.defines, names.object, standing),
+            None => definitions.end(&names.defines, names.object, &names.references, standing),
+        }
         for &name in &names.defines_later {
             definitions.set_by_calls(name);
         }

@@ -1,6 +1,7 @@
 //! What Rekindle asks of a host, the table of symbols that a host registers, and how both bind code.
 
 use crate::cache::{Backend, Cache};
+use crate::definitions::Ordinal;
 use rekindle_cache_core::artifact::Symbols;
 use rekindle_cache_core::{Digest, symbol_hash};
 use rustc_hash::FxHashMap;
@@ -53,6 +54,14 @@ pub trait Host {
     /// [`Compilation::side_tables`]: crate::Compilation::side_tables
     fn side_table(&self, name: &str, bytes: &[u8]) {
         let _ = (name, bytes);
+    }
+
+    /// Runs the factories of definitions that were put off, in this order, by
+    /// [`Session::resume`](crate::Session::resume): something reaches what they define. Asked only of
+    /// sessions that [warm](crate::Session::warm_def), also while a definition is compiled, whose state in
+    /// the host has to bear that.
+    fn catch_up(&self, put_off: &[Ordinal]) {
+        let _ = put_off;
     }
 
     /// The word for a name that the host's code refers to and the registered table does not hold:

@@ -16,6 +16,7 @@
 mod cache;
 mod compilation;
 mod compile;
+mod crew;
 mod definitions;
 mod error;
 mod evaluate;
@@ -35,6 +36,7 @@ mod report;
 pub mod settings;
 mod statistics;
 mod verify;
+mod warm;
 mod watch;
 mod worker;
 
@@ -43,6 +45,8 @@ pub mod cranelift;
 
 pub use cache::{Backend, Cache, CacheBuilder, Session};
 pub use compilation::{Compilation, UnitSource};
+pub use crew::Crew;
+pub use definitions::Ordinal;
 pub use error::{EvalError, HookError};
 pub use evaluate::{Evaluated, Ran, Running};
 pub use host::{Host, SymbolTable};
@@ -51,6 +55,7 @@ pub use outcome::{BypassReason, Change, Difference, MissReason, Outcome, RejectR
 pub use recorder::Recorder;
 pub use report::{Event, Listener};
 pub use statistics::Statistics;
+pub use warm::PutOff;
 
 pub use rekindle_cache_core::artifact::SideTable;
 pub use rekindle_cache_core::key::Definition;

@@ -387,7 +387,11 @@ impl<B: Backend> Session<B> {
             DependencyKind::Behaviour => {
                 let mut definitions = crate::lock(&self.definitions);
                 let id = definitions.number(name);
-                definitions.behaviour(id).ok()
+                let behaviour = definitions.behaviour(id).ok();
+                if behaviour.is_none() {
+                    definitions.want(id);
+                }
+                behaviour
             }
             DependencyKind::Interface => host.interface(name),
             DependencyKind::Resolution => host.resolution(scope, name),
@@ -414,6 +418,7 @@ impl<B: Backend> Session<B> {
             defines: numbers(NameRole::Defined),
             defines_later: numbers(NameRole::DefinedLater),
             references: numbers(NameRole::Referred),
+            put_off: None,
         }
     }
 }

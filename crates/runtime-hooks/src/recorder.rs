@@ -59,6 +59,13 @@ impl<'a> Recorder<'a> {
     pub fn ran(&self, name: &str) {
         let mut definitions = crate::lock(self.definitions);
         let id = definitions.number(name);
+        let needed = definitions.needed_by(id);
+        if !needed.is_empty() {
+            // These run, and ask for definitions themselves.
+            drop(definitions);
+            self.host.catch_up(&needed);
+            definitions = crate::lock(self.definitions);
+        }
         match definitions.behaviour(id) {
             Ok(digest) => self.depend(DependencyKind::Behaviour, name, "", digest),
             Err(reaches) => {

@@ -36,6 +36,19 @@ pub struct Statistics {
 }
 
 impl Statistics {
+    /// Adds those of another session.
+    pub fn add(&mut self, other: &Self) {
+        self.definitions += other.definitions;
+        self.hits += other.hits;
+        self.second_hits += other.second_hits;
+        self.misses += other.misses;
+        self.bypasses += other.bypasses;
+        self.rejected += other.rejected;
+        self.eval_time += other.eval_time;
+        self.saved += other.saved;
+        self.loaded_bytes += other.loaded_bytes;
+    }
+
     /// Definitions that were compiled because nothing usable was kept of them.
     pub fn compiled(&self) -> u64 {
         self.misses + self.rejected

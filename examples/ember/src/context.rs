@@ -44,6 +44,16 @@ pub struct Context {
     program_folder: RefCell<PathBuf>,
     /// Whether the program itself wrote a file.
     outside_changed: Cell<bool>,
+    /// Whether the program must not change anything outside.
+    is_guarded: Cell<bool>,
+}
+
+/// What was noted of a definition whose compilation was interrupted.
+#[must_use = "to be taken up again"]
+pub struct SetAside {
+    impure: Option<&'static str>,
+    generated: Option<GeneratedNames>,
+    was_compiling: bool,
 }
 
 /// The generated names of one definition.
@@ -86,6 +96,7 @@ impl Context {
             output: RefCell::new(output),
             program_folder: RefCell::default(),
             outside_changed: Cell::new(false),
+            is_guarded: Cell::new(false),
         }
     }
 
@@ -277,6 +288,42 @@ impl Context {
     pub fn reset_impure(&self) -> Option<&'static str> {
         let by_age = take_order_by_age().then_some("the order or hash of objects by their age");
         self.impure.take().or(by_age)
+    }
+
+    /// Sets aside what is noted of the definition that is being compiled, so that something else may run.
+    pub fn set_aside(&self) -> SetAside {
+        SetAside {
+            impure: self.reset_impure(),
+            generated: self.generated.take(),
+            was_compiling: self.set_compiling(false),
+        }
+    }
+
+    /// Goes on with what was set aside.
+    pub fn take_up(&self, aside: SetAside) {
+        self.reset_impure();
+        if let Some(reason) = aside.impure {
+            self.note_impure(reason);
+        }
+        *self.generated.borrow_mut() = aside.generated;
+        self.set_compiling(aside.was_compiling);
+    }
+
+    /// Says that the program is not to be run, but what its macros need: nothing outside may change.
+    pub fn forbid_changes(&self) {
+        self.is_guarded.set(true);
+    }
+
+    /// Raises an exception if nothing outside may change.
+    ///
+    /// # Errors
+    ///
+    /// Nothing may.
+    pub fn check_changes(&self, who: &str) -> Result<(), Raised> {
+        match self.is_guarded.get() {
+            true => Err(self.raise(format!("{who}: the program is not run, only compiled"))),
+            false => Ok(()),
+        }
     }
 
     /// Starts the generated names of a definition that is about to be compiled: they carry `tag` and are

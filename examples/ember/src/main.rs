@@ -3,10 +3,12 @@
 use clap::{Args, Parser, Subcommand};
 use ember::report::Report;
 use ember::vm::{CachePlace, Failure, Vm, VmOptions};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 mod repl;
+mod warm;
 
 /// A small Clojure-like language whose compiled definitions outlive the process.
 #[derive(Parser)]
@@ -31,6 +33,19 @@ enum Action {
         text: String,
         #[command(flatten)]
         options: Options,
+    },
+    /// Compiles what is missing of programs and keeps it, on all cores. The programs do not run: of their
+    /// code only macros and what those call are evaluated, nothing is printed and no file written.
+    Warm {
+        /// The programs' files; what they require is warmed with them.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// How many threads compile; otherwise one for each core.
+        #[arg(long, value_name = "NUMBER")]
+        threads: Option<NonZeroUsize>,
+        /// Says on stderr why each definition that was not found was compiled.
+        #[arg(long)]
+        explain: bool,
     },
     /// Reads expressions from a terminal and prints their values.
     Repl {
@@ -76,7 +91,16 @@ fn main() -> ExitCode {
     let evaluating = std::thread::Builder::new()
         .name("ember".to_owned())
         .stack_size(STACK_BYTES)
-        .spawn(move || perform(command.action));
+        .spawn(move || match command.action {
+            Action::Warm {
+                files,
+                threads,
+                explain,
+            } => warm::warm(&files, threads, explain),
+            Action::Run { options, file } => perform(Task::Run(file), options),
+            Action::Eval { options, text } => perform(Task::Eval(text), options),
+            Action::Repl { options } => perform(Task::Repl, options),
+        });
     match evaluating.map(std::thread::JoinHandle::join) {
         Ok(Ok(code)) => code,
         // The thread's own message has been printed.
@@ -108,10 +132,17 @@ fn warn_on_stderr() {
         .init();
 }
 
-fn perform(action: Action) -> ExitCode {
-    let (options, main_file) = match &action {
-        Action::Run { options, file } => (options, Some(file.clone())),
-        Action::Eval { options, .. } | Action::Repl { options } => (options, None),
+/// What a Vm is made for.
+enum Task {
+    Run(PathBuf),
+    Eval(String),
+    Repl,
+}
+
+fn perform(task: Task, options: Options) -> ExitCode {
+    let main_file = match &task {
+        Task::Run(file) => Some(file.clone()),
+        Task::Eval(_) | Task::Repl => None,
     };
     let vm = Vm::new(&VmOptions {
         cache: if options.no_cache {
@@ -126,30 +157,28 @@ fn perform(action: Action) -> ExitCode {
         Ok(vm) => vm,
         Err(failure) => return fail(&failure),
     };
-    let result = match &action {
-        Action::Run { file, .. } => vm.run_file(file).map(drop),
-        Action::Eval { text, .. } => vm
-            .eval_text("expression", text)
+    let result = match task {
+        Task::Run(file) => vm.run_file(&file).map(drop),
+        Task::Eval(text) => vm
+            .eval_text("expression", &text)
             .and_then(|value| vm.print_value(&value)),
-        Action::Repl { .. } => repl::repl(&vm),
+        Task::Repl => repl::repl(&vm),
     };
     vm.flush_output();
     let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => fail(&failure),
     };
-    let (stats, stats_json) = match action {
-        Action::Run { options, .. } | Action::Eval { options, .. } | Action::Repl { options } => {
-            (options.stats, options.stats_json)
-        }
-    };
     let report = Report::new(&vm.statistics());
     // Closes the cache, which makes what was compiled last.
     drop(vm);
-    if stats {
+    if options.stats {
         eprintln!("{report}");
     }
-    match stats_json.map(|path| (report.write_json(&path), path)) {
+    match options
+        .stats_json
+        .map(|path| (report.write_json(&path), path))
+    {
         Some((Err(error), path)) => {
             eprintln!("error: cannot write {}: {error}", path.display());
             ExitCode::FAILURE

@@ -1,4 +1,6 @@
 use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 fn object(text: &str) -> Digest {
     Digest::of("test object", text.as_bytes())
@@ -344,4 +346,164 @@ fn equal_behaviours_mean_equal_values() {
         known.insert(behaviour, seen);
     }
     assert!(met_again > 1000, "only {met_again} courses met");
+}
+
+/// What a program does to its names, one after the other.
+#[derive(Debug, Clone)]
+enum Event {
+    Define {
+        name: usize,
+        code: u8,
+        references: Vec<usize>,
+        standing: Standing,
+    },
+    /// A macro of this name is expanded.
+    Ask(usize),
+}
+
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let name = 0..NAMES.len();
+    let references = proptest::collection::vec(name.clone(), 0..3);
+    let standing = prop_oneof![
+        4 => Just(Standing::Determined),
+        1 => Just(Standing::Volatile)
+    ];
+    let define = (name.clone(), 0..3u8, references, standing);
+    let define = define.prop_map(|(name, code, references, standing)| Event::Define {
+        name,
+        code,
+        references,
+        standing,
+    });
+    let event = prop_oneof![3 => define, 1 => name.prop_map(Event::Ask)];
+    proptest::collection::vec(event, 1..25)
+}
+
+/// What the names hold: each value is made of its code and of what that refers to, when it runs.
+#[derive(Default)]
+struct Values([Option<Digest>; NAMES.len()]);
+
+impl Values {
+    fn run(&mut self, name: usize, code: &str, references: &[usize]) {
+        let mut value = DigestBuilder::new("test value");
+        value.text(code);
+        for &reference in references {
+            match &self.0[reference] {
+                Some(held) => value.digest(held),
+                None => value.number(0),
+            };
+        }
+        self.0[name] = Some(value.finish());
+    }
+}
+
+/// A definition that has not run.
+struct Unrun {
+    name: usize,
+    code: String,
+    references: Vec<usize>,
+    standing: Standing,
+}
+
+/// A session that puts off every definition.
+#[derive(Default)]
+struct Rehearsal {
+    graph: Definitions,
+    values: Values,
+    put_off: BTreeMap<Ordinal, Unrun>,
+    /// The names in the order in which they ran.
+    ran: Vec<Ordinal>,
+}
+
+impl Rehearsal {
+    fn catch_up(&mut self, needed: &[Ordinal]) {
+        assert!(needed.is_sorted());
+        for ordinal in needed {
+            if let Some(unrun) = self.put_off.remove(ordinal) {
+                self.values.run(unrun.name, &unrun.code, &unrun.references);
+                let id = self.graph.number(NAMES[unrun.name]);
+                let object = object(&unrun.code);
+                self.graph
+                    .caught_up(*ordinal, &[id], object, unrun.standing);
+                self.ran.push(*ordinal);
+            }
+        }
+    }
+
+    fn define(&mut self, name: usize, code: &str, references: &[usize], standing: Standing) {
+        let id = self.graph.number(NAMES[name]);
+        let ids: Vec<_> = (references.iter())
+            .map(|&name| self.graph.number(NAMES[name]))
+            .collect();
+        let needed = self.graph.needed_before(id, &ids);
+        self.catch_up(&needed);
+        let ordinal = self.graph.put_off(&[id], &ids);
+        let unrun = Unrun {
+            name,
+            code: code.to_owned(),
+            references: references.to_owned(),
+            standing,
+        };
+        self.put_off.insert(ordinal, unrun);
+    }
+
+    fn behaviour(&mut self, name: usize) -> Result<Digest, String> {
+        let id = self.graph.number(NAMES[name]);
+        let needed = self.graph.needed_by(id);
+        self.catch_up(&needed);
+        self.graph.behaviour(id).map_err(str::to_owned)
+    }
+}
+
+proptest! {
+    /// Whatever is put off, each macro behaves as it does in a run, and has the value that it has there.
+    #[test]
+    fn what_is_put_off_behaves_as_in_a_run(events in events()) {
+        let mut run = Graph(Definitions::default());
+        let mut rehearsal = Rehearsal::default();
+        let mut values = Values::default();
+        for event in events {
+            match event {
+                Event::Define { name, code, references, standing } => {
+                    let code = format!("{code} {references:?}");
+                    let names: Vec<_> = references.iter().map(|&name| NAMES[name]).collect();
+                    run.define_as(NAMES[name], &code, &names, standing);
+                    values.run(name, &code, &references);
+                    rehearsal.define(name, &code, &references, standing);
+                }
+                Event::Ask(name) => {
+                    let (in_run, rehearsed) = (run.behaviour(NAMES[name]), rehearsal.behaviour(name));
+                    // Which of several volatile definitions is named does not matter.
+                    prop_assert_eq!(in_run.as_ref().ok(), rehearsed.as_ref().ok());
+                    if rehearsed.is_ok() {
+                        prop_assert_eq!(values.0[name], rehearsal.values.0[name]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn only_what_is_reached_or_about_to_change_is_needed() {
+    let mut rehearsal = Rehearsal::default();
+    let pure = Standing::Determined;
+    let [a, b, c, d] = [0, 1, 2, 3];
+    rehearsal.define(a, "1", &[], pure);
+    rehearsal.define(b, "2", &[a], pure);
+    rehearsal.define(c, "3", &[], pure);
+    rehearsal.define(d, "4", &[b], pure);
+    assert!(rehearsal.behaviour(c).is_ok());
+    assert_eq!(rehearsal.ran.len(), 1, "c itself");
+    // What the value of b was made of goes; d reaches b.
+    rehearsal.define(a, "1b", &[], pure);
+    assert_eq!(rehearsal.ran.len(), 4);
+    assert!(rehearsal.behaviour(d).is_ok());
+    assert_eq!(rehearsal.ran.len(), 5, "and the new a");
+    // Nobody has reached what is defined anew at once.
+    rehearsal.define(c, "3b", &[], pure);
+    rehearsal.define(c, "3c", &[], pure);
+    assert_eq!(rehearsal.ran.len(), 5);
 }

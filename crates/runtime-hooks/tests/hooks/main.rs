@@ -12,3 +12,4 @@ mod explaining;
 mod modes;
 mod sums;
 mod verifying;
+mod warming;

@@ -15,6 +15,7 @@ pub mod ast;
 pub mod intrinsic;
 pub mod ir;
 pub mod lower;
+pub mod outline;
 
 mod analyse;
 mod clif;
@@ -35,6 +36,7 @@ use crate::reader::Reader;
 use crate::value::{Position, Value};
 
 pub use lower::FACTORY;
+pub use outline::Outline;
 
 /// The word of nil.
 pub(crate) const NIL: u64 = 0x04;
@@ -60,7 +62,7 @@ pub trait CompileHost {
     /// symbol as written.
     fn resolved(&self, text: &str);
 
-    /// A macro is about to run; `var` is its qualified name.
+    /// A macro is about to run, and its value to be taken; `var` is its qualified name.
     fn expands(&self, var: &str);
 }
 
@@ -77,6 +79,8 @@ pub struct CompiledForm {
     pub references: Vec<String>,
     /// Those of `defines` that are set elsewhere than at the top level of the form.
     pub dynamic_defines: Vec<String>,
+    /// What running it would do to names.
+    pub outline: Outline,
 }
 
 impl CompiledForm {
@@ -131,6 +135,7 @@ pub fn compile(
     }
     let target = target().map_err(wrong)?;
     Ok(CompiledForm {
+        outline: Outline::of(&analysed.form),
         program,
         target,
         factory: FACTORY.to_owned(),

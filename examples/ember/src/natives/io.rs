@@ -104,6 +104,7 @@ fn spit(cx: &Context, args: &[Value]) -> Result<Value, Raised> {
         return Ok(Value::NIL);
     };
     let path = text(cx, "spit", path)?;
+    cx.check_changes("spit")?;
     cx.note_outside_changed();
     match std::fs::write(path, print_plain(contents)) {
         Ok(()) => Ok(Value::NIL),

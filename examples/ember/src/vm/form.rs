@@ -1,7 +1,7 @@
 //! One top-level form through the cache: its text is delimited, and nothing more on a hit.
 
 use super::{Failure, Source, Vm};
-use crate::compiler::{self, CompileHost, CompiledForm};
+use crate::compiler::{self, CompileHost, CompiledForm, Outline};
 use crate::context::{Context, Seen};
 use crate::error::{Origin, Raised, Site};
 use crate::namespace::Namespaces;
@@ -9,7 +9,8 @@ use crate::reader::Form;
 use crate::value::{Code, Position, Value};
 use rekindle_backend_cranelift::Unit;
 use rekindle_runtime_hooks::{
-    Compilation, Definition, Digest, EvalError, Host, Outcome, Ran, Recorder, SideTable, UnitSource,
+    Compilation, Definition, Digest, EvalError, Host, Ordinal, Outcome, Ran, Recorder, SideTable,
+    UnitSource,
 };
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -42,23 +43,15 @@ impl Vm {
             text,
             context: &namespace,
         };
-        let host = FormHost {
-            vm: self,
-            origin: &origin,
-            site: RefCell::default(),
-        };
+        if let Some(warming) = &self.warming {
+            self.warm_definition(warming, &definition, &origin);
+            return Ok(Value::NIL);
+        }
+        let host = FormHost::new(self, &origin);
         let evaluated = self.session.eval_def(&definition, &host, |recorder| {
-            self.compile(&definition, &origin, recorder)
+            self.compile(&definition, &host, recorder)
         });
-        let evaluated = match evaluated {
-            Ok(evaluated) => evaluated,
-            Err(EvalError::Host(raised)) => return Err(self.failure(raised)),
-            Err(error) => {
-                let message = error.to_string();
-                let raised = self.context.raise_at(message, &origin, Position::default());
-                return Err(self.failure(raised));
-            }
-        };
+        let evaluated = evaluated.map_err(|error| self.not_evaluated(error, &origin))?;
         let result = self.run_factory(evaluated.factory());
         let impure = self.context.reset_impure();
         let outcome: Outcome = evaluated.finish(match (&result, impure) {
@@ -70,8 +63,20 @@ impl Vm {
         result.map_err(|raised| self.failure(raised))
     }
 
+    /// The failure that a form without a factory is.
+    pub(super) fn not_evaluated(&self, error: EvalError<Raised>, origin: &Origin) -> Failure {
+        let raised = match error {
+            EvalError::Host(raised) => raised,
+            error => {
+                let message = error.to_string();
+                self.context.raise_at(message, origin, Position::default())
+            }
+        };
+        self.failure(raised)
+    }
+
     /// Calls a factory, which evaluates its form.
-    fn run_factory(&self, factory: *const u8) -> Result<Value, Raised> {
+    pub(super) fn run_factory(&self, factory: *const u8) -> Result<Value, Raised> {
         self.context.reset_impure();
         let mark = self.context.scope_mark();
         // SAFETY: the compiler of this crate makes every factory with this signature, and the cache gives
@@ -87,10 +92,10 @@ impl Vm {
     }
 
     /// Reads and compiles a form inside the recording context.
-    fn compile(
+    pub(super) fn compile(
         &self,
         definition: &Definition<'_>,
-        origin: &Origin,
+        host: &FormHost<'_>,
         recorder: &Recorder<'_>,
     ) -> Result<Compilation<Unit>, Raised> {
         let recording = Recording {
@@ -118,30 +123,45 @@ impl Vm {
             recorder.bypass(reason);
         }
         match compiled {
-            Ok(mut form) => Ok(Compilation {
-                factory: std::mem::take(&mut form.factory),
-                defines: std::mem::take(&mut form.defines),
-                defines_later: std::mem::take(&mut form.dynamic_defines),
-                references: std::mem::take(&mut form.references),
-                side_tables: positions(&form),
-                unit: UnitSource::Analysed {
-                    canonical: form.program.canonical(),
-                    generate: Box::new(move || form.unit()),
-                },
-            }),
-            Err(error) => Err(self.context.raise_at(error.message, origin, error.position)),
+            Ok(mut form) => {
+                let side_tables = side_tables(&form);
+                host.outline
+                    .replace(Some(std::mem::take(&mut form.outline)));
+                Ok(Compilation {
+                    factory: std::mem::take(&mut form.factory),
+                    defines: std::mem::take(&mut form.defines),
+                    defines_later: std::mem::take(&mut form.dynamic_defines),
+                    references: std::mem::take(&mut form.references),
+                    side_tables,
+                    unit: UnitSource::Analysed {
+                        canonical: form.program.canonical(),
+                        generate: Box::new(move || form.unit()),
+                    },
+                })
+            }
+            Err(error) => {
+                let raised = self
+                    .context
+                    .raise_at(error.message, host.origin, error.position);
+                Err(raised)
+            }
         }
     }
 }
 
-/// The table of the positions that the code speaks of, if it speaks of any.
-fn positions(form: &CompiledForm) -> Vec<SideTable> {
+/// The table of the positions that the code speaks of, if it speaks of any, and the outline for those who
+/// do not run the form, if it is not plain.
+fn side_tables(form: &CompiledForm) -> Vec<SideTable> {
     let positions = &form.program.positions;
-    let table = (!positions.is_empty()).then(|| SideTable {
+    let positions = (!positions.is_empty()).then(|| SideTable {
         name: Site::TABLE.to_owned(),
         bytes: Site::table(positions),
     });
-    table.into_iter().collect()
+    let outline = (!form.outline.is_plain).then(|| SideTable {
+        name: Outline::TABLE.to_owned(),
+        bytes: form.outline.encode(),
+    });
+    positions.into_iter().chain(outline).collect()
 }
 
 /// Names that a definition generates are its own: they carry eight digits of its digest, so that two
@@ -156,11 +176,24 @@ fn gensym_tag(definition: &Definition<'_>) -> String {
 }
 
 /// What the cache asks while one form is looked up and loaded.
-struct FormHost<'a> {
+pub(super) struct FormHost<'a> {
     vm: &'a Vm,
     origin: &'a Origin,
     /// The word of `ember:site`, once the form's code has asked for it.
     site: RefCell<Option<Rc<Site>>>,
+    /// Of a form that was compiled, or was kept and is not plain.
+    pub(super) outline: RefCell<Option<Outline>>,
+}
+
+impl<'a> FormHost<'a> {
+    pub(super) fn new(vm: &'a Vm, origin: &'a Origin) -> Self {
+        Self {
+            vm,
+            origin,
+            site: RefCell::default(),
+            outline: RefCell::default(),
+        }
+    }
 }
 
 impl Host for FormHost<'_> {
@@ -186,6 +219,13 @@ impl Host for FormHost<'_> {
         {
             site.set_table(bytes);
         }
+        if self.vm.warming.is_some() && name == Outline::TABLE {
+            self.outline.replace(Some(Outline::decode(bytes)));
+        }
+    }
+
+    fn catch_up(&self, put_off: &[Ordinal]) {
+        self.vm.catch_up(put_off);
     }
 
     fn symbol(&self, hash: u64, name: &str) -> Option<u64> {

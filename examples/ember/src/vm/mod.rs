@@ -6,9 +6,11 @@
 //! | one form: look-up, compiling, running | `form.rs` |
 //! | namespaces and the files that they come from | `require.rs` |
 //! | words that kept code is bound to | `words.rs` |
+//! | compiling without running | `warm.rs` |
 
 mod form;
 mod require;
+mod warm;
 mod words;
 
 use crate::context::Context;
@@ -24,7 +26,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use warm::Warming;
 use words::Words;
+
+pub use warm::{Rehearsal, Step, WarmOptions};
 
 /// The part of the language that is written in itself.
 const PRELUDE: &str = include_str!("../../prelude/core.em");
@@ -64,6 +69,8 @@ pub struct Vm {
     words: Words,
     files: RefCell<FxHashMap<Rc<str>, require::Loading>>,
     folder: PathBuf,
+    /// There if the program is compiled and not run.
+    warming: Option<Warming>,
 }
 
 /// Why a program did not go on.
@@ -104,11 +111,20 @@ impl Vm {
     /// A machine that there is no compiler for. A cache that cannot be used is a warning.
     pub fn new(options: &VmOptions) -> Result<Self, Failure> {
         let cache = open_cache(options)?;
-        let folder = match &options.main_file {
+        Self::on(&cache, options.main_file.as_deref(), Context::new(), None)
+    }
+
+    /// A Vm on a cache that is open.
+    fn on(
+        cache: &Arc<CraneliftCache>,
+        main_file: Option<&Path>,
+        context: Context,
+        warming: Option<Warming>,
+    ) -> Result<Self, Failure> {
+        let folder = match main_file {
             Some(file) => file.parent().map(Path::to_owned).unwrap_or_default(),
             None => PathBuf::new(),
         };
-        let context = Context::new();
         context.set_program_folder(&folder);
         let vm = Self {
             context,
@@ -116,6 +132,7 @@ impl Vm {
             words: Words::default(),
             files: RefCell::default(),
             folder,
+            warming,
         };
         vm.files
             .borrow_mut()
@@ -200,15 +217,35 @@ impl Vm {
 
     /// Evaluates all forms of a source.
     fn evaluate(&self, source: &Source<'_>) -> Result<Value, Failure> {
+        if let Some(warming) = &self.warming {
+            warming.expect(source.text);
+        }
         let mut scanner = Scanner::new(source.text);
         let mut last = Value::NIL;
         loop {
             match scanner.next_form() {
-                Ok(Some(form)) => last = self.evaluate_form(source, &form)?,
+                Ok(Some(form)) => last = self.evaluate_form_or_go_on(source, &form)?,
                 Ok(None) => return Ok(last),
                 Err(error) => return Err(self.unreadable(source, &error)),
             }
         }
+    }
+
+    /// Evaluates a form of a file. A program that is only compiled goes on after one that fails.
+    fn evaluate_form_or_go_on(
+        &self,
+        source: &Source<'_>,
+        form: &Form<'_>,
+    ) -> Result<Value, Failure> {
+        let result = self.evaluate_form(source, form);
+        let Some(warming) = &self.warming else {
+            return result;
+        };
+        warming.step();
+        if let Err(failure) = result {
+            warming.fail(failure);
+        }
+        Ok(Value::NIL)
     }
 
     fn unreadable(&self, source: &Source<'_>, error: &ScanError) -> Failure {
@@ -276,6 +313,7 @@ fn read(file: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(file).map_err(|error| Failure::io(&file.to_string_lossy(), error))
 }
 
+/// Opens the cache that `options` name; none if it cannot be.
 fn open_cache(options: &VmOptions) -> Result<Arc<CraneliftCache>, Failure> {
     let builder = || {
         let backend = Cranelift::new().map_err(|error| Failure::Backend(error.to_string()))?;

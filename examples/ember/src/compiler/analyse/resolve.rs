@@ -76,6 +76,7 @@ impl Analyser<'_> {
         if !var.is_macro() {
             return Ok(None);
         }
+        self.host.expands(var.name().text());
         match var.get() {
             Some(function) => Ok(Some((var.name().text().to_owned(), function))),
             None => Err(error(
@@ -93,7 +94,6 @@ impl Analyser<'_> {
         forms: &[Value],
         position: Position,
     ) -> Result<Value, CompileError> {
-        self.host.expands(name);
         let context = self.host.context();
         let before = context.set_compiling(true);
         let expansion = context.call(function, forms);

@@ -1,0 +1,265 @@
+//! The crew: threads that make code of units, for warming.
+//!
+//! A unit is all that its code is made of, so making it needs nothing of the session that it comes from.
+//! The line of waiting units is bounded: when it is full, whoever brings another one makes the code itself,
+//! so that no thread is idle and memory stays flat. Whoever waits for code makes that of others meanwhile.
+
+use crate::cache::{Backend, Cache};
+use crate::compilation::UnitSource;
+use rekindle_cache_core::Digest;
+use rekindle_cache_core::artifact::{Compiled, Compiler, Image, Loader};
+use std::collections::VecDeque;
+use std::error::Error;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How many units wait for each thread at most.
+const WAITING_EACH: usize = 32;
+
+/// The native stack of a thread, of which compilers may need more than is usual.
+const STACK_BYTES: usize = 16 << 20;
+
+/// Threads that compile for [`Session::warm_def`](crate::Session::warm_def). They end when it is dropped.
+pub struct Crew<B: Backend> {
+    line: Arc<Line<B>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Line<B: Backend> {
+    cache: Arc<Cache<B>>,
+    state: Mutex<State<B::Unit>>,
+    /// There is something to do, or nothing any more.
+    wake: Condvar,
+    limit: usize,
+}
+
+struct State<U> {
+    jobs: VecDeque<Job<U>>,
+    is_closed: bool,
+}
+
+struct Job<U> {
+    source: UnitSource<U>,
+    factory: String,
+    promise: Promise<U>,
+}
+
+/// A unit, and what was made of it.
+pub(crate) struct Made<U> {
+    pub(crate) unit: U,
+    /// The compiler's digest of the unit.
+    pub(crate) digest: Digest,
+    pub(crate) product: Result<Product, Fault>,
+    /// What making it took.
+    pub(crate) took: Duration,
+}
+
+pub(crate) struct Product {
+    pub(crate) compiled: Compiled,
+    pub(crate) image: Image,
+    /// The digest of the object.
+    pub(crate) object: Digest,
+}
+
+/// Why no image was made.
+pub(crate) enum Fault {
+    /// The compiler makes no object of it.
+    Uncompilable(Box<dyn Error + Send + Sync>),
+    /// The loader does not link the object.
+    Unloadable(String),
+}
+
+/// Where the result of a job appears.
+struct Slot<U> {
+    state: Mutex<Progress<U>>,
+    changed: Condvar,
+}
+
+enum Progress<U> {
+    UnderWay,
+    Done(Made<U>),
+    /// The thread that was at it panicked.
+    Abandoned,
+}
+
+/// The right to fill a slot. One that is dropped unfilled says that nothing will come.
+struct Promise<U>(Option<Arc<Slot<U>>>);
+
+/// A result that is to come.
+pub(crate) struct Awaited<U>(Arc<Slot<U>>);
+
+impl<B> Crew<B>
+where
+    B: Backend + Send + Sync + 'static,
+    B::Unit: Send,
+{
+    /// A crew for sessions of `cache`, with as many threads of its own: none is a crew too, for which
+    /// whoever brings the work does it.
+    pub fn new(cache: &Arc<Cache<B>>, threads: usize) -> Self {
+        let line = Arc::new(Line {
+            cache: Arc::clone(cache),
+            state: Mutex::new(State {
+                jobs: VecDeque::new(),
+                is_closed: false,
+            }),
+            wake: Condvar::new(),
+            limit: threads * WAITING_EACH,
+        });
+        let start = |number: usize| {
+            let line = Arc::clone(&line);
+            let builder = std::thread::Builder::new()
+                .name(format!("rekindle-{number}"))
+                .stack_size(STACK_BYTES);
+            builder.spawn(move || line.work())
+        };
+        let mut started = Vec::with_capacity(threads);
+        for number in 0..threads {
+            match start(number) {
+                Ok(thread) => started.push(thread),
+                // Those that wait do the work.
+                Err(error) => tracing::debug!(%error, "a crew with less threads"),
+            }
+        }
+        Self {
+            line,
+            threads: started,
+        }
+    }
+
+    /// Has code made of a unit.
+    pub(crate) fn take_on(&self, source: UnitSource<B::Unit>, factory: &str) -> Awaited<B::Unit> {
+        let slot = Arc::new(Slot {
+            state: Mutex::new(Progress::UnderWay),
+            changed: Condvar::new(),
+        });
+        let job = Job {
+            source,
+            factory: factory.to_owned(),
+            promise: Promise(Some(Arc::clone(&slot))),
+        };
+        let mut state = crate::lock(&self.line.state);
+        if state.jobs.len() < self.line.limit && !self.threads.is_empty() {
+            state.jobs.push_back(job);
+            drop(state);
+            self.line.wake.notify_one();
+        } else {
+            drop(state);
+            self.line.perform(job);
+        }
+        Awaited(slot)
+    }
+
+    /// Waits for a result, and makes others meanwhile. `None` if the thread that was at it panicked.
+    pub(crate) fn wait_for(&self, awaited: Awaited<B::Unit>) -> Option<Made<B::Unit>> {
+        let slot = awaited.0;
+        loop {
+            if !matches!(*crate::lock(&slot.state), Progress::UnderWay) {
+                break;
+            }
+            // What is waited for is in the line, or a thread is at it.
+            let job = crate::lock(&self.line.state).jobs.pop_front();
+            match job {
+                Some(job) => self.line.perform(job),
+                None => {
+                    let state = crate::lock(&slot.state);
+                    let is_under_way =
+                        |state: &mut Progress<B::Unit>| matches!(state, Progress::UnderWay);
+                    drop(slot.changed.wait_while(state, is_under_way));
+                }
+            }
+        }
+        match std::mem::replace(&mut *crate::lock(&slot.state), Progress::Abandoned) {
+            Progress::Done(made) => Some(made),
+            Progress::UnderWay | Progress::Abandoned => None,
+        }
+    }
+}
+
+impl<B: Backend> Crew<B> {
+    /// The cache that it works for.
+    pub fn cache(&self) -> &Arc<Cache<B>> {
+        &self.line.cache
+    }
+}
+
+impl<B: Backend> Drop for Crew<B> {
+    /// Ends the threads, each after the unit that it is at. What is left in the line is dropped.
+    fn drop(&mut self) {
+        let mut state = crate::lock(&self.line.state);
+        state.is_closed = true;
+        let left = std::mem::take(&mut state.jobs);
+        drop(state);
+        drop(left);
+        self.line.wake.notify_all();
+        for thread in self.threads.drain(..) {
+            // Its panic has been printed, and what it was at is known to be abandoned.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl<B: Backend> Line<B> {
+    fn work(&self) {
+        loop {
+            let mut state = crate::lock(&self.state);
+            let job = loop {
+                if let Some(job) = state.jobs.pop_front() {
+                    break job;
+                }
+                if state.is_closed {
+                    return;
+                }
+                state = match self.wake.wait(state) {
+                    Ok(state) => state,
+                    Err(poisoned) => poisoned.into_inner(),
+                };
+            };
+            drop(state);
+            self.perform(job);
+        }
+    }
+
+    fn perform(&self, job: Job<B::Unit>) {
+        let began = Instant::now();
+        let unit = job.source.into_unit();
+        let backend = &self.cache.backend;
+        let product = match backend.compiler().compile(&unit) {
+            Ok(compiled) => backend
+                .loader()
+                .prepare(&compiled.object.bytes, &[&job.factory])
+                .map_err(|error| Fault::Unloadable(error.to_string()))
+                .map(|image| Product {
+                    object: Digest::of("rekindle object", &compiled.object.bytes),
+                    compiled,
+                    image,
+                }),
+            Err(error) => Err(Fault::Uncompilable(Box::new(error))),
+        };
+        job.promise.keep(Made {
+            digest: backend.compiler().digest(&unit),
+            unit,
+            product,
+            took: began.elapsed(),
+        });
+    }
+}
+
+impl<U> Promise<U> {
+    fn keep(mut self, made: Made<U>) {
+        self.fill(Progress::Done(made));
+    }
+
+    fn fill(&mut self, progress: Progress<U>) {
+        if let Some(slot) = self.0.take() {
+            *crate::lock(&slot.state) = progress;
+            slot.changed.notify_all();
+        }
+    }
+}
+
+impl<U> Drop for Promise<U> {
+    fn drop(&mut self) {
+        self.fill(Progress::Abandoned);
+    }
+}

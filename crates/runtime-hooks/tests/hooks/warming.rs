@@ -1,0 +1,200 @@
+//! Definitions that are compiled and not run, and what a run then finds.
+
+use crate::sums::{NEW, Sums, in_memory};
+use rekindle_runtime_hooks::cranelift::backend::Unit;
+use rekindle_runtime_hooks::cranelift::{Cranelift, CraneliftSession};
+use rekindle_runtime_hooks::{
+    Compilation, Crew, Definition, Digest, Host, Ordinal, Outcome, PutOff, Ran, Recorder,
+};
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+/// Sums that are put off, and run when they are needed.
+struct Rehearsal<'a> {
+    sums: &'a Sums,
+    session: &'a CraneliftSession,
+    crew: Crew<Cranelift>,
+    put_off: RefCell<HashMap<Ordinal, (String, PutOff<Cranelift>)>>,
+    /// The names in the order in which their factories ran.
+    ran: RefCell<Vec<String>>,
+}
+
+impl Host for Rehearsal<'_> {
+    fn resolution(&self, namespace: &str, symbol: &str) -> Option<Digest> {
+        self.sums.resolution(namespace, symbol)
+    }
+
+    fn symbol(&self, hash: u64, name: &str) -> Option<u64> {
+        self.sums.symbol(hash, name)
+    }
+
+    fn catch_up(&self, needed: &[Ordinal]) {
+        for ordinal in needed {
+            let unrun = self.put_off.borrow_mut().remove(ordinal);
+            if let Some((name, put_off)) = unrun {
+                let resumed = self.session.resume(&self.crew, put_off, self);
+                self.ran.borrow_mut().push(name);
+                resumed.expect("it can be run").finish(Ran::Pure);
+            }
+        }
+    }
+}
+
+impl<'a> Rehearsal<'a> {
+    fn new(sums: &'a Sums, session: &'a CraneliftSession, threads: usize) -> Self {
+        Self {
+            sums,
+            crew: Crew::new(session.cache(), threads),
+            session,
+            put_off: RefCell::default(),
+            ran: RefCell::default(),
+        }
+    }
+
+    fn compile(
+        &self,
+        name: &str,
+        text: &str,
+        recorder: &Recorder<'_>,
+    ) -> Result<Compilation<Unit>, String> {
+        let mut compilation = self.sums.compile(text, recorder)?;
+        compilation.defines.push(name.to_owned());
+        Ok(compilation)
+    }
+
+    fn warm(&self, name: &str, text: &str) -> Result<(), String> {
+        let definition = Definition {
+            name,
+            text,
+            context: "sums",
+        };
+        let put_off = self
+            .session
+            .warm_def(&self.crew, &definition, self, |recorder| {
+                self.compile(name, text, recorder)
+            })
+            .map_err(|error| error.to_string())?;
+        let ordinal = put_off.ordinal();
+        let mut waiting = self.put_off.borrow_mut();
+        waiting.insert(ordinal, (name.to_owned(), put_off));
+        Ok(())
+    }
+
+    /// Settles all, and gives the outcomes by name.
+    fn settle(self) -> HashMap<String, Outcome> {
+        let waiting = self.put_off.take().into_values();
+        waiting
+            .map(|(name, mut put_off)| {
+                let settled = self.session.settle(&self.crew, &mut put_off, &self);
+                settled.expect("it is compiled");
+                assert!(put_off.is_settled());
+                (name, put_off.outcome().clone())
+            })
+            .collect()
+    }
+}
+
+fn words() -> Sums {
+    let sums = Sums::default();
+    for name in ["a", "b", "helper", "macro"] {
+        sums.words.borrow_mut().insert(name.to_owned(), 1);
+    }
+    sums
+}
+
+#[test]
+fn a_run_finds_what_was_warmed_and_nothing_ran_but_what_was_needed() {
+    for threads in [0, 1, 3] {
+        let cache = in_memory();
+        let sums = words();
+        let session = cache.session();
+        let rehearsal = Rehearsal::new(&sums, &session, threads);
+        let program = [
+            ("helper", "1+a"),
+            ("macro", "2+helper"),
+            ("idle", "3+b"),
+            ("user", "4+ran macro"),
+            ("clock", "clock+1"),
+        ];
+        for (name, text) in program {
+            rehearsal.warm(name, text).expect("it compiles");
+        }
+        assert_eq!(*rehearsal.ran.borrow(), ["helper", "macro"]);
+        let outcomes = rehearsal.settle();
+        assert_eq!(outcomes["user"], NEW);
+        assert!(matches!(outcomes["clock"], Outcome::Bypass(_)));
+        let statistics = session.statistics();
+        assert_eq!((statistics.definitions, statistics.misses), (5, 4));
+        let session = cache.session();
+        for (name, text) in &program[..4] {
+            assert_eq!(sums.eval(&session, name, text).1, Outcome::Hit, "{name}");
+        }
+        // Code was made once for each.
+        assert_eq!(sums.compiled.get(), 5);
+    }
+}
+
+/// A record that says what ran needs that to be run for the look-up already.
+#[test]
+fn a_second_warming_finds_everything() {
+    let cache = in_memory();
+    let sums = words();
+    for expected in [NEW, Outcome::Hit] {
+        let session = cache.session();
+        let rehearsal = Rehearsal::new(&sums, &session, 1);
+        for (name, text) in [
+            ("helper", "1"),
+            ("macro", "2+helper"),
+            ("user", "ran macro"),
+        ] {
+            rehearsal.warm(name, text).expect("it compiles");
+        }
+        assert_eq!(*rehearsal.ran.borrow(), ["helper", "macro"]);
+        assert_eq!(rehearsal.settle()["user"], expected);
+    }
+    assert_eq!(sums.compiled.get(), 3);
+}
+
+#[test]
+fn what_a_value_is_made_of_runs_before_that_is_defined_anew() {
+    let cache = in_memory();
+    let sums = words();
+    let program = [
+        ("a", "1"),
+        ("b", "2+a"),
+        ("a", "5"),
+        ("helper", "3+b"),
+        ("user", "ran helper"),
+    ];
+    let session = cache.session();
+    let rehearsal = Rehearsal::new(&sums, &session, 1);
+    for (name, text) in program {
+        rehearsal.warm(name, text).expect("it compiles");
+    }
+    assert_eq!(*rehearsal.ran.borrow(), ["a", "b", "a", "helper"]);
+    rehearsal.settle();
+    let session = cache.session();
+    for (name, text) in program {
+        assert_eq!(sums.eval(&session, name, text).1, Outcome::Hit, "{name}");
+    }
+}
+
+#[test]
+fn what_does_not_compile_is_an_error_and_the_rest_goes_on() {
+    let cache = in_memory();
+    let sums = words();
+    let session = cache.session();
+    let rehearsal = Rehearsal::new(&sums, &session, 1);
+    let error = rehearsal.warm("a", "1++2").expect_err("it is malformed");
+    assert!(error.contains("nothing between two signs"), "{error}");
+    rehearsal.warm("b", "1").expect("it compiles");
+    // What is put off and dropped is not kept, and harms nobody.
+    rehearsal.warm("c", "2").expect("it compiles");
+    let mut waiting = rehearsal.put_off.borrow_mut();
+    waiting.retain(|_, (name, _)| name == "b");
+    drop(waiting);
+    assert_eq!(rehearsal.settle().len(), 1);
+    let session = cache.session();
+    assert_eq!(sums.eval(&session, "b", "1").1, Outcome::Hit);
+    assert_eq!(sums.eval(&session, "c", "2").1, NEW);
+}
