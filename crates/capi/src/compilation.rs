@@ -53,6 +53,10 @@ struct Analysed {
     data: *mut c_void,
 }
 
+// SAFETY: only the crew of a warming session makes units on other threads, and this API offers none:
+// `eval_def` makes them on the thread of the evaluation, before it returns.
+unsafe impl Send for Analysed {}
+
 impl Unit {
     fn finish(self) -> Result<HostUnit, Failure> {
         match (self.failure, self.unit) {

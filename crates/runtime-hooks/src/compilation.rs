@@ -33,7 +33,8 @@ pub enum UnitSource<U> {
         /// A digest of the form: all that the unit is made of, with names resolved and macros expanded.
         /// What does not reach the code, such as positions and the names of locals, is better left out.
         canonical: Digest,
-        /// Makes the unit: a function of the form alone, on whatever thread.
+        /// Makes the unit: a function of the form alone. [`eval_def`](crate::Session::eval_def) calls it on
+        /// its own thread, before it returns; a [`Crew`](crate::Crew) on another one, and later.
         generate: Box<dyn FnOnce() -> U + Send>,
     },
 }
