@@ -21,7 +21,7 @@ use rekindle_runtime_hooks::{
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cell::RefCell;
 use std::fmt::Write;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// The namespace of everything.
 const NAMESPACE: &str = "bench.core";
@@ -102,7 +102,7 @@ fn library(number: usize) -> [usize; 3] {
 
 /// The host: what its names mean, and the words of its variables and constants.
 pub(super) struct Language {
-    compiler: Rc<CraneliftCompiler>,
+    compiler: Arc<CraneliftCompiler>,
     meanings: FxHashMap<Box<str>, Digest>,
     interfaces: FxHashMap<Box<str>, Digest>,
     words: FxHashMap<u64, (Box<str>, u64)>,
@@ -112,7 +112,7 @@ pub(super) struct Language {
 impl Language {
     pub(super) fn new() -> anyhow::Result<Self> {
         let mut language = Self {
-            compiler: Rc::new(CraneliftCompiler::native()?),
+            compiler: Arc::new(CraneliftCompiler::native()?),
             meanings: FxHashMap::default(),
             interfaces: FxHashMap::default(),
             words: FxHashMap::default(),
@@ -148,7 +148,7 @@ impl Language {
             unit: UnitSource::Analysed {
                 canonical: Digest::of("bench form", source.name.as_bytes()),
                 generate: {
-                    let compiler = Rc::clone(&self.compiler);
+                    let compiler = Arc::clone(&self.compiler);
                     Box::new(move || unit(&compiler, number))
                 },
             },
