@@ -8,7 +8,7 @@ use super::rekindle::Rekindle;
 use super::report::Row;
 use super::sqlite::Sqlite;
 use super::subject::{Open, SMALL, Subject};
-use super::{Options, timing};
+use super::{Options, Work, timing};
 use anyhow::{Context as _, Result, ensure};
 use std::path::{Path, PathBuf};
 
@@ -57,8 +57,12 @@ pub(super) fn measure(options: &Options, folder: &Path) -> Result<Vec<Row>> {
     };
     ensure!(!plan.subjects.is_empty(), "no such subject");
     plan.with_store_of(TEN_THOUSAND)?;
-    plan.flush()?;
-    plan.prune()?;
+    if options.wants(Work::Flush) {
+        plan.flush()?;
+    }
+    if options.wants(Work::Prune) {
+        plan.prune()?;
+    }
     if !options.quick {
         plan.with_store_of(MILLION)?;
     }
@@ -77,6 +81,11 @@ type Samples = Vec<Vec<f64>>;
 impl Plan<'_> {
     /// All work on stores that have `count` records already.
     fn with_store_of(&mut self, count: usize) -> Result<()> {
+        let wants = |work| self.options.wants(work);
+        let open = wants(Work::Open) && count == MILLION;
+        if !open && !wants(Work::Get) && !wants(Work::Put) {
+            return Ok(());
+        }
         let records = Records {
             set: "records",
             first: 0,
@@ -102,12 +111,16 @@ impl Plan<'_> {
             });
         }
         let mut rows = Vec::new();
-        if count == MILLION {
+        if open {
             rows.extend(self.open(&made, &records)?);
         }
-        rows.extend(self.look_up(&made, &records)?);
-        rows.extend(self.look_up_cold(&made, &records)?);
-        rows.extend(self.put(&made, &records)?);
+        if self.options.wants(Work::Get) {
+            rows.extend(self.look_up(&made, &records)?);
+            rows.extend(self.look_up_cold(&made, &records)?);
+        }
+        if self.options.wants(Work::Put) {
+            rows.extend(self.put(&made, &records)?);
+        }
         for made in &made {
             std::fs::remove_dir_all(&made.folder)?;
         }
@@ -194,6 +207,10 @@ impl Plan<'_> {
             let keys = records.random_keys(LOOK_UPS, round as u64 + 11);
             let absent = absent.random_keys(LOOK_UPS, round as u64 + 11);
             for (number, store) in open.iter_mut().enumerate() {
+                // So that the processor's caches have this subject's and not those of the one before.
+                for key in records.keys().take(LOOK_UPS) {
+                    get(store.as_mut(), &key, &mut payload)?;
+                }
                 timing::batches(&keys, &mut found[number], |key| {
                     get(store.as_mut(), key, &mut payload)
                 })?;

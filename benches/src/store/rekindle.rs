@@ -13,7 +13,7 @@ use rekindle_cache_core::{Digest, checksum};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-/// Records in packs, with the metadata of a small definition that has two dependencies.
+/// Records in packs, with the metadata of a small definition that depends on nothing.
 pub(super) struct Rekindle;
 
 struct OpenStore {
@@ -85,6 +85,10 @@ impl Open for OpenStore {
         }
         self.store.flush()?;
         Ok(())
+    }
+
+    fn index_bytes(&self) -> Option<u64> {
+        Some(self.store.statistics().index_bytes)
     }
 
     fn prune_half(&mut self, count: usize) -> Result<bool> {

@@ -23,8 +23,11 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// So much is copied before it is written.
-const BATCH: usize = 1 << 20;
+/// What is copied is written up to the next multiple of this: a huge page of x86-64, and of 64-bit Arm
+/// with pages of 4 KiB. File systems that keep what was written as one piece in one piece of memory, as
+/// ext4 since Linux 6.16 and XFS do, then map it as huge pages, and of a look-up in a large store a
+/// quarter is gone, which was spent looking for small pages.
+const BATCH: usize = 2 << 20;
 
 /// So many packs are named as replaced, the latest ones.
 const MOST_REPLACED: usize = 4096;
@@ -305,9 +308,13 @@ fn copy_all(
             entries.push(IndexEntry::new(record.prefix, place));
             batch.extend_from_slice(&whole);
             done.records += 1;
-            if batch.len() >= BATCH {
-                segment.append(io, &batch)?;
-                batch.clear();
+            let end = segment.length() + batch.len() as u64;
+            let due = (end - end % BATCH as u64).saturating_sub(segment.length());
+            if let Ok(due @ 1..) = usize::try_from(due)
+                && let Some(part) = batch.get(..due)
+            {
+                segment.append(io, part)?;
+                batch.drain(..due);
             }
         }
     }
