@@ -256,10 +256,18 @@ impl FolderStore {
     /// Counts a fault that nobody else is told of, and tells of the first: the others say the same.
     pub(super) fn fault(&self, error: &StoreError) {
         self.faults.fetch_add(1, Ordering::Relaxed);
+        self.tell(
+            error,
+            "the cache does not work as it should; nothing depends on it",
+        );
+    }
+
+    /// Warns of the first fault that nobody else is told of.
+    fn tell(&self, error: &StoreError, what: &str) {
         if self.has_warned.swap(true, Ordering::Relaxed) {
-            tracing::debug!(%error, "another fault of the cache");
+            tracing::debug!(%error, "{what}");
         } else {
-            tracing::warn!(%error, "the cache does not work as it should; nothing depends on it");
+            tracing::warn!(%error, "{what}");
         }
     }
 
@@ -369,7 +377,7 @@ impl Drop for FolderStore {
             return;
         }
         if let Err(error) = self.flush() {
-            tracing::warn!(%error, "what was compiled is not kept for the next process");
+            self.tell(&error, "what was compiled is not kept for the next process");
         }
     }
 }

@@ -2,7 +2,7 @@
 //! on, and what went wrong is counted.
 
 use crate::fault_layer::{Fault, FaultyIo};
-use crate::records::{Sample, Seen, files};
+use crate::records::{Sample, Seen, files, put};
 use rekindle_cache_core::store::{FolderStore, Limits, Merge, Options, Store, StoreError};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,10 +16,6 @@ fn open(folder: &Path, io: &Arc<FaultyIo>) -> FolderStore {
         ..Options::default()
     };
     FolderStore::open_with(folder, options).expect("opens")
-}
-
-fn put(store: &FolderStore, name: &str, version: u64, size: usize) {
-    Sample::new(name, version, size).put(store).expect("put");
 }
 
 /// NFS is what triton and pytorch were told of.

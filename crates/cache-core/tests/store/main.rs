@@ -1,6 +1,7 @@
 //! The store against a model, against damage, against other processes and against bad folders.
 
 mod bad_days;
+mod bounds;
 mod damage;
 mod fault_layer;
 mod faults;
@@ -13,5 +14,7 @@ mod model;
 mod permissions;
 mod processes;
 mod records;
+mod set_aside;
 mod state_machine;
 mod threads;
+mod warnings;

@@ -6,7 +6,9 @@ use rekindle_cache_core::metadata::{
     ArchivedMetadata, DependencyRecord, EffectRecord, Entry, Manifest, Metadata, NameRecord,
     NameRole, SideTableRecord,
 };
-use rekindle_cache_core::store::{Damage, Found, NewRecord, Provenance, Store, StoreError};
+use rekindle_cache_core::store::{
+    Damage, FolderStore, Found, Limits, NewRecord, Options, Provenance, Store, StoreError,
+};
 use rekindle_cache_core::{Digest, checksum};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -101,6 +103,31 @@ impl Sample {
             provenance,
         })
     }
+}
+
+/// Opens a store without bounds.
+pub(crate) fn open(folder: &Path) -> FolderStore {
+    open_with(folder, Limits::NONE)
+}
+
+pub(crate) fn open_with(folder: &Path, limits: Limits) -> FolderStore {
+    let options = Options {
+        limits,
+        ..Options::default()
+    };
+    FolderStore::open_with(folder, options).expect("opens")
+}
+
+pub(crate) fn put(store: &FolderStore, name: &str, version: u64, size: usize) {
+    Sample::new(name, version, size).put(store).expect("put");
+}
+
+/// The names of all records, in the order in which a store shows them.
+pub(crate) fn names(store: &FolderStore) -> Vec<String> {
+    let all = Seen::all(store).records;
+    all.into_iter()
+        .map(|record| record.metadata.entry.name)
+        .collect()
 }
 
 /// What a look-up showed.
