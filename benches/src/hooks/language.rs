@@ -205,6 +205,11 @@ impl Host for Language {
         kind == "intern"
     }
 
+    fn generation(&self) -> Option<u64> {
+        // Its names mean the same for ever.
+        Some(0)
+    }
+
     fn symbol(&self, hash: u64, name: &str) -> Option<u64> {
         let (known, word) = self.words.get(&hash)?;
         (**known == *name).then_some(*word)

@@ -224,6 +224,11 @@ pub trait Code {
     fn symbol(&self, name: &str) -> Option<*const u8>;
     /// Bytes of memory that the code and its data occupy.
     fn size(&self) -> usize;
+    /// Whether loading the image again, bound to the same words, would give what nobody could tell from this:
+    /// it has no memory that changes, and nothing runs when it comes or goes.
+    fn may_be_shared(&self) -> bool {
+        false
+    }
 }
 
 /// Turns objects into images, and images into running code.

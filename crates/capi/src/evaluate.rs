@@ -198,9 +198,12 @@ pub unsafe extern "C" fn rekindle_evaluation_code(evaluation: *const Evaluation)
     // SAFETY: the caller has the evaluation, or it is null.
     let evaluation = unsafe { evaluation.as_ref() };
     evaluation.map_or(null(), |evaluation| {
-        let (hooks::Running::Kept(code) | hooks::Running::Unkept(code)) =
-            evaluation.evaluated.code();
-        Code::handle(code)
+        // This crate's hosts vouch for no answers, so that their code is never shared.
+        let running = evaluation.evaluated.code();
+        running.map_or(null(), |running| {
+            let (hooks::Running::Kept(code) | hooks::Running::Unkept(code)) = running;
+            Code::handle(code)
+        })
     })
 }
 
@@ -229,8 +232,10 @@ pub unsafe extern "C" fn rekindle_evaluation_finish(
         drop(session);
         // SAFETY: the caller has this place for the duration of the call, or it is null.
         if let Some(place) = unsafe { code.as_mut() } {
-            let (hooks::Running::Kept(code) | hooks::Running::Unkept(code)) = running;
-            *place = Code::boxed(code);
+            *place = running.map_or(null_mut(), |running| {
+                let (hooks::Running::Kept(code) | hooks::Running::Unkept(code)) = running;
+                Code::boxed(code)
+            });
         }
     });
 }

@@ -32,6 +32,8 @@ pub struct Code {
     pub(crate) constants: Range<usize>,
     pub(crate) side_tables: Box<[NamedTable]>,
     pub(crate) process_imports: Vec<&'static ProcessImport>,
+    /// It runs something when it is loaded.
+    pub(crate) has_initialisers: bool,
 }
 
 /// Where an image lies, and how the unwinder knows it.
@@ -125,5 +127,13 @@ impl artifact::Code for Code {
 
     fn size(&self) -> usize {
         self.payload_size + self.data_size
+    }
+
+    fn may_be_shared(&self) -> bool {
+        self.data_size == 0
+            && self.thread_module.is_none()
+            && !self.stays
+            && !self.has_initialisers
+            && self.finalisers.is_empty()
     }
 }

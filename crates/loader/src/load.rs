@@ -140,6 +140,7 @@ pub(crate) unsafe fn load(
         constants: description.constants(),
         side_tables: side_tables(&description, base),
         process_imports,
+        has_initialisers: !description.initialisers().is_empty(),
     };
     let initialisers = description.initialisers();
     let profile = &runtime.windows.profile;

@@ -10,6 +10,7 @@ use crate::outside::Outside;
 use crate::process::{Process, Provider};
 use crate::report::{Event, Listener};
 use crate::settings::{Mode, Settings};
+use crate::shared::Shared;
 use crate::statistics::{Counters, Statistics};
 use crate::verify::Sampling;
 use rekindle_cache_core::Digest;
@@ -19,6 +20,7 @@ use rekindle_cache_core::key::Environment;
 use rekindle_cache_core::store::{Limits, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -273,9 +275,12 @@ impl<B: Backend> Cache<B> {
 
     /// Starts a session: the definitions of one runtime instance, which know nothing of another's.
     pub fn session(self: &Arc<Self>) -> Session<B> {
+        let definitions = Definitions::default();
         Session {
             cache: Arc::clone(self),
-            definitions: Mutex::default(),
+            verdicts: definitions.verdicts(),
+            definitions: Mutex::new(definitions),
+            shared: Shared::default(),
             outside: Outside::default(),
             counters: Arc::default(),
         }
@@ -304,6 +309,9 @@ impl<B: Backend> Cache<B> {
 pub struct Session<B: Backend> {
     pub(crate) cache: Arc<Cache<B>>,
     pub(crate) definitions: Mutex<Definitions>,
+    /// Counts the verdicts of definitions that were given up.
+    pub(crate) verdicts: Arc<AtomicU64>,
+    pub(crate) shared: Shared<B>,
     pub(crate) outside: Outside,
     pub(crate) counters: Arc<Counters>,
 }

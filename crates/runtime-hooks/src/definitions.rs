@@ -24,6 +24,8 @@ pub use put_off::Ordinal;
 use put_off::Waiting;
 use rekindle_cache_core::{Digest, DigestBuilder};
 use rustc_hash::FxHashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The number of a name in this session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,6 +50,8 @@ pub(crate) struct Definitions {
     /// What the last walk reached, kept for its memory.
     reached: Vec<NameId>,
     waiting: Waiting,
+    /// Counts the verdicts that were given up: as long as it stays, each that was asked for stands.
+    verdicts: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -85,6 +89,11 @@ impl Definitions {
         id
     }
 
+    /// The count of verdicts that were given up, to be looked at without asking for the definitions.
+    pub(crate) fn verdicts(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.verdicts)
+    }
+
     /// Notes that a factory which defines `name` is about to run.
     pub(crate) fn begin(&mut self, name: NameId) {
         self.nodes[name.index()].running += 1;
@@ -117,6 +126,12 @@ impl Definitions {
         // Otherwise nothing has been made of what it was, as with most definitions of a program that is
         // being loaded, and digesting that would be in vain.
         let is_reached = !node.referrers.is_empty() || references.contains(&name);
+        if !is_reached && node.references == references && node.put_off.is_none() {
+            // As before, at most with another object: no edge changes, and no past but its own.
+            let node = &mut self.nodes[name.index()];
+            node.become_value(object, volatile);
+            return;
+        }
         // Even the same code gives a new value, which is not the old one to whoever compares them.
         let was = is_reached.then(|| self.pass_on(name));
         let held = self.hand_down(name, references);
@@ -124,14 +139,10 @@ impl Definitions {
         // A value that is made from the name's previous one, as in `(def x (inc x))`.
         let is_made_of_itself = is_reached && !is_new && self.reaches_itself(name);
         let node = &mut self.nodes[name.index()];
-        node.object = Some(object);
-        node.volatile = volatile;
-        node.made_from_volatile = false;
+        node.become_value(object, volatile);
         if node.put_off.take().is_some() {
             self.waiting.forget();
         }
-        node.past = None;
-        node.leaf = None;
         if let Some(was) = was
             && is_made_of_itself
         {
@@ -246,11 +257,13 @@ impl Definitions {
 
     /// Before `name` changes: makes what it was a part of the past of all that reached it, and gives it.
     fn pass_on(&mut self, name: NameId) -> Result<Digest, NameId> {
-        self.nodes[name.index()].verdict = None;
+        self.give_up(name);
         let was = self.verdict(name);
+        // Nobody has been told.
         self.nodes[name.index()].verdict = None;
         let referrers = self.reach(name, |node| &node.referrers);
         for &id in referrers.get(1..).unwrap_or_default() {
+            self.give_up(id);
             self.nodes[id.index()].remember(was);
         }
         self.reached = referrers;
@@ -268,10 +281,16 @@ impl Definitions {
 
     fn forget_verdicts(&mut self, name: NameId) {
         let referrers = self.reach(name, |node| &node.referrers);
-        for id in &referrers {
-            self.nodes[id.index()].verdict = None;
+        for &id in &referrers {
+            self.give_up(id);
         }
         self.reached = referrers;
+    }
+
+    fn give_up(&mut self, id: NameId) {
+        if self.nodes[id.index()].verdict.take().is_some() {
+            self.verdicts.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// `start` and all that follows from it by `edges`, `start` first. The caller gives the memory back
@@ -318,6 +337,14 @@ impl Node {
             verdict: None,
             visited: 0,
         }
+    }
+
+    fn become_value(&mut self, object: Digest, volatile: bool) {
+        self.object = Some(object);
+        self.volatile = volatile;
+        self.made_from_volatile = false;
+        self.past = None;
+        self.leaf = None;
     }
 
     /// Takes what it was made from, and is no more, into its past.

@@ -5,6 +5,7 @@
 //! | a record that is right now, and its code | `look_up.rs` |
 //! | the host's front end, the compiler, the loader | `compile.rs` |
 //! | a record of what was compiled | `keep.rs` |
+//! | code that is in the process already | `shared.rs` |
 
 use crate::cache::{Backend, Session};
 use crate::compilation::Compilation;
@@ -13,10 +14,11 @@ use crate::error::EvalError;
 use crate::host::Host;
 use crate::outcome::{BypassReason, Outcome};
 use crate::recorder::Recorder;
+use crate::shared::Held;
 use crate::statistics::Stopwatch;
 use crate::watch::{Inside, Origin};
 use rekindle_cache_core::Digest;
-use rekindle_cache_core::artifact::{Code, Hasher, Jit, Loader};
+use rekindle_cache_core::artifact::{Hasher, Jit, Loader};
 use rekindle_cache_core::key::Definition;
 
 /// How running a factory went.
@@ -36,7 +38,6 @@ pub enum Ran {
 /// as [`Ran::Failed`].
 #[must_use = "call the factory, then `finish`"]
 pub struct Evaluated<'s, B: Backend> {
-    running: Running<B>,
     factory: *const u8,
     outcome: Outcome,
     ending: Ending<'s, B>,
@@ -45,7 +46,8 @@ pub struct Evaluated<'s, B: Backend> {
 /// Enters a definition's names when its factory has run.
 struct Ending<'s, B: Backend> {
     session: &'s Session<B>,
-    names: Names,
+    /// There until the names are entered.
+    held: Option<Held<B>>,
     ran: Ran,
     /// Until the factory has run, if it came from the cache.
     _inside: Option<Inside<'s>>,
@@ -100,18 +102,26 @@ impl<B: Backend> Session<B> {
         compile: impl FnOnce(&Recorder<'_>) -> Result<Compilation<B::Unit>, E>,
     ) -> Result<Evaluated<'_, B>, EvalError<E>> {
         let _stopwatch = Stopwatch::start(&self.counters);
+        if let Some(shared) = self.share(definition, host) {
+            self.counters.count(&Outcome::Hit);
+            self.counters.shared();
+            self.counters.saved(shared.compile_ns());
+            self.cache.report(definition, &Outcome::Hit);
+            return Ok(self.begun(Held::Shared(shared), Outcome::Hit, None));
+        }
         let key = self.cache.environment.form_key(definition);
         let mut looked = None;
         let mut outcome = match self.cache.kept.as_ref() {
             None => Outcome::Bypass(BypassReason::Off),
-            Some(kept) => match self.look_up_or_lead(kept, &key, host) {
-                Ok(loaded) => {
+            Some(kept) => match self.look_up_or_lead(kept, &key, Some(definition), host) {
+                Ok((held, origin)) => {
                     self.counters.count(&Outcome::Hit);
                     self.cache.report(definition, &Outcome::Hit);
                     if self.cache.sampling.is_chosen() {
-                        self.verify(kept, definition, key, &loaded, host, compile);
+                        let object = held.names().object;
+                        self.verify(kept, definition, key, object, host, compile);
                     }
-                    return Ok(self.evaluated(loaded, Outcome::Hit));
+                    return Ok(self.begun(held, Outcome::Hit, origin));
                 }
                 Err((refusal, lead)) => {
                     looked = Some(lead);
@@ -125,29 +135,38 @@ impl<B: Backend> Session<B> {
         drop(looked);
         self.counters.count(&outcome);
         self.cache.report(definition, &outcome);
-        result.map(|loaded| self.evaluated(loaded, outcome))
+        result.map(|loaded| {
+            let origin = loaded.origin;
+            self.begun(Held::Own(loaded), outcome, origin)
+        })
     }
 
-    fn evaluated(&self, loaded: Loaded<B>, outcome: Outcome) -> Evaluated<'_, B> {
+    /// Hands code over whose factory the host calls next; `origin` says where it came from, unless it was
+    /// compiled just now or its factory has run before.
+    fn begun(&self, held: Held<B>, outcome: Outcome, origin: Option<Origin>) -> Evaluated<'_, B> {
         let mut definitions = crate::lock(&self.definitions);
-        for &name in &loaded.names.defines {
+        for &name in &held.names().defines {
             definitions.begin(name);
         }
         drop(definitions);
-        self.given(loaded, outcome)
+        self.given(held, outcome, origin)
     }
 
     /// Hands over code whose factory the host calls.
-    pub(crate) fn given(&self, loaded: Loaded<B>, outcome: Outcome) -> Evaluated<'_, B> {
-        let watched = loaded.origin.as_ref().zip(self.cache.kept.as_ref());
+    pub(crate) fn given(
+        &self,
+        held: Held<B>,
+        outcome: Outcome,
+        origin: Option<Origin>,
+    ) -> Evaluated<'_, B> {
+        let watched = origin.as_ref().zip(self.cache.kept.as_ref());
         let inside = watched.and_then(|(origin, kept)| kept.enter(origin));
         Evaluated {
-            running: loaded.running,
-            factory: loaded.factory,
+            factory: held.factory(),
             outcome,
             ending: Ending {
                 session: self,
-                names: loaded.names,
+                held: Some(held),
                 ran: Ran::Failed,
                 _inside: inside,
             },
@@ -168,15 +187,16 @@ impl<B: Backend> Evaluated<'_, B> {
 
     /// The address of another exported symbol.
     pub fn symbol(&self, name: &str) -> Option<*const u8> {
-        match &self.running {
-            Running::Kept(code) => code.symbol(name),
-            Running::Unkept(code) => code.symbol(name),
-        }
+        self.ending.held.as_ref()?.symbol(name)
     }
 
-    /// The handle of the code, for what its loader tells of it.
-    pub fn code(&self) -> &Running<B> {
-        &self.running
+    /// The handle of the code, for what its loader tells of it; `None` if equal definitions share the code,
+    /// which they do for hosts that [vouch](Host::generation) for their answers alone.
+    pub fn code(&self) -> Option<&Running<B>> {
+        match self.ending.held.as_ref()? {
+            Held::Own(loaded) => Some(&loaded.running),
+            Held::Shared(_) => None,
+        }
     }
 
     /// Says how the factory went, and gives the outcome.
@@ -184,26 +204,32 @@ impl<B: Backend> Evaluated<'_, B> {
         self.finish_with_code(ran).0
     }
 
-    /// As [`finish`](Self::finish), and gives the handle of the code, by which it can be unloaded.
-    pub fn finish_with_code(self, ran: Ran) -> (Outcome, Running<B>) {
+    /// As [`finish`](Self::finish), and gives the handle of the code, by which it can be unloaded, unless it
+    /// is [shared](Self::code).
+    pub fn finish_with_code(self, ran: Ran) -> (Outcome, Option<Running<B>>) {
         let Self {
-            running,
             outcome,
             mut ending,
             ..
         } = self;
         ending.ran = ran;
+        let running = match ending.end() {
+            Some(Held::Own(loaded)) => Some(loaded.running),
+            Some(Held::Shared(_)) | None => None,
+        };
         (outcome, running)
     }
 }
 
-impl<B: Backend> Drop for Ending<'_, B> {
-    fn drop(&mut self) {
+impl<B: Backend> Ending<'_, B> {
+    /// Enters the names, and lets go of the code.
+    fn end(&mut self) -> Option<Held<B>> {
+        let held = self.held.take()?;
         let standing = match self.ran {
             Ran::Pure => Standing::Determined,
             Ran::Impure | Ran::Failed => Standing::Volatile,
         };
-        let names = &self.names;
+        let names = held.names();
         let mut definitions = crate::lock(&self.session.definitions);
         match names.put_off {
             Some(ordinal) => definitions.caught_up(ordinal, &names.defines, names.object, standing),
@@ -212,5 +238,13 @@ impl<B: Backend> Drop for Ending<'_, B> {
         for &name in &names.defines_later {
             definitions.set_by_calls(name);
         }
+        drop(definitions);
+        Some(held)
+    }
+}
+
+impl<B: Backend> Drop for Ending<'_, B> {
+    fn drop(&mut self) {
+        self.end();
     }
 }

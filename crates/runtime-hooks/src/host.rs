@@ -64,6 +64,16 @@ pub trait Host {
         let _ = put_off;
     }
 
+    /// A number that is another as soon as an answer of this host may be: of [`resolution`](Self::resolution),
+    /// [`interface`](Self::interface), [`dependency`](Self::dependency), [`locate`](Self::locate),
+    /// [`symbol`](Self::symbol) and [`address`](Self::address). As long as it stays, a definition that is evaluated again in the same session
+    /// shares the code that is there, if that has no data of its own, and the host is not asked again. One session's
+    /// hosts have one numbering. A word that is another at each load, such as a slot for this very
+    /// evaluation, has to make the number another when it is given; `None`, as by itself, shares nothing.
+    fn generation(&self) -> Option<u64> {
+        None
+    }
+
     /// The word for a name that the host's code refers to and the registered table does not hold:
     /// variables, constants, the origin of the definition being loaded. `hash` is
     /// [`symbol_hash`] of `name`.

@@ -34,6 +34,7 @@ mod process;
 mod recorder;
 mod report;
 pub mod settings;
+mod shared;
 mod statistics;
 mod verify;
 mod warm;

@@ -8,14 +8,16 @@ use crate::host::{Bindings, Host};
 use crate::keep::Known;
 use crate::kept::Kept;
 use crate::outcome::{Change, MissReason, Outcome, RejectReason};
+use crate::shared::Held;
 use crate::watch::Origin;
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::{
     Code, Compiler, DependencyKind, Hasher, ImageRef, LoadFailure, Loader,
 };
-use rekindle_cache_core::key::FormKey;
+use rekindle_cache_core::key::{Definition, FormKey};
 use rekindle_cache_core::metadata::{
-    ArchivedDependencyRecord, ArchivedEntry, ArchivedMetadata, ArchivedSideTableRecord, NameRole,
+    ArchivedDependencyRecord, ArchivedEffectRecord, ArchivedEntry, ArchivedMetadata,
+    ArchivedSideTableRecord, NameRole,
 };
 use rekindle_cache_core::store::{Found, Record, Store};
 use std::ops::ControlFlow;
@@ -118,9 +120,13 @@ fn gravity(outcome: &Outcome) -> u8 {
     }
 }
 
+/// Code that was found, and where it came from if its factory has not run in this process.
+type Revived<B> = (Held<B>, Option<Origin>);
+
 impl<B: Backend> Session<B> {
     /// Finds a record that is right now and loads it. Before there is none, records that other processes
     /// have published meanwhile are looked for, and whoever compiles this very definition is waited for.
+    /// Code is shared with what equals the definition that `sharing` names.
     ///
     /// # Errors
     /// Why there is none, and the lead in compiling it, which others wait for until it is dropped.
@@ -128,14 +134,15 @@ impl<B: Backend> Session<B> {
         &self,
         kept: &'k Kept,
         key: &FormKey,
+        sharing: Option<&Definition<'_>>,
         host: &dyn Host,
-    ) -> Result<Loaded<B>, (Outcome, Leading<'k>)> {
+    ) -> Result<Revived<B>, (Outcome, Leading<'k>)> {
         let store = kept.store();
-        let mut missed = match self.look_up(store, key, host) {
+        let mut missed = match self.look_up(store, key, sharing, host) {
             Ok(loaded) => return Ok(loaded),
             Err(missed) => missed,
         };
-        let again = |missed: &mut Missed| match self.look_up(store, key, host) {
+        let again = |missed: &mut Missed| match self.look_up(store, key, sharing, host) {
             Ok(loaded) => Some(loaded),
             Err(newer) => {
                 missed.add(newer);
@@ -174,8 +181,9 @@ impl<B: Backend> Session<B> {
         &self,
         store: &dyn Store,
         key: &FormKey,
+        sharing: Option<&Definition<'_>>,
         host: &dyn Host,
-    ) -> Result<Loaded<B>, Missed> {
+    ) -> Result<Revived<B>, Missed> {
         let mut missed = Missed::default();
         let mut damaged_image = None;
         let mut hit = None;
@@ -183,7 +191,7 @@ impl<B: Backend> Session<B> {
             let refused = match found {
                 Found::Record(record) => {
                     let compile_ns = record.metadata.entry.compile_ns.to_native();
-                    match self.revive(&record, host) {
+                    match self.revive(&record, sharing, host) {
                         Ok(loaded) => {
                             hit = Some((loaded, compile_ns));
                             return ControlFlow::Break(());
@@ -290,29 +298,54 @@ impl<B: Backend> Session<B> {
         Some((loaded, known))
     }
 
-    /// Checks a record's dependencies and loads its image.
-    fn revive(&self, record: &Record<'_>, host: &dyn Host) -> Result<Loaded<B>, Refused> {
+    /// Checks a record's dependencies and loads its image, unless an equal definition's code can be shared.
+    fn revive(
+        &self,
+        record: &Record<'_>,
+        sharing: Option<&Definition<'_>>,
+        host: &dyn Host,
+    ) -> Result<Revived<B>, Refused> {
         let metadata = record.metadata;
         let manifest = &metadata.manifest;
+        // Before anything is looked at.
+        let sharing = sharing.and_then(|definition| Some((definition, self.stamp(host)?)));
         if let Some(reason) = self.stale(manifest.dependencies.iter(), host) {
             return Err(Refused::new(Outcome::Miss(reason)));
         }
-        let (running, factory) = self.load(record.image, metadata, host)?;
         let entry = &metadata.entry;
-        tables(host, entry.side_tables.iter());
-        for effect in entry.effects.iter() {
-            if !host.replay(&effect.kind, &effect.payload) {
-                let kind = effect.kind.as_str().to_owned();
-                return Err(Refused::new(Outcome::Miss(MissReason::Effect(kind))));
+        let repeat = || {
+            tables(host, entry.side_tables.iter());
+            let fails =
+                |effect: &&ArchivedEffectRecord| !host.replay(&effect.kind, &effect.payload);
+            match entry.effects.iter().find(fails) {
+                Some(effect) => {
+                    let kind = effect.kind.as_str().to_owned();
+                    Err(Refused::new(Outcome::Miss(MissReason::Effect(kind))))
+                }
+                None => Ok(()),
             }
+        };
+        if let Some((definition, stamp)) = sharing
+            && let Some(shared) = self.share_checked(definition, stamp, metadata)
+        {
+            repeat()?;
+            self.counters.shared();
+            return Ok((Held::Shared(shared), None));
         }
-        let names = self.names_of(entry);
-        Ok(Loaded {
+        let (running, factory) = self.load(record.image, metadata, host)?;
+        repeat()?;
+        let origin = Some(origin(record));
+        let loaded = Loaded {
             running,
             factory,
-            names,
-            origin: Some(origin(record)),
-        })
+            names: self.names_of(entry),
+            origin,
+        };
+        let held = match sharing {
+            Some((definition, stamp)) => self.let_share(definition, loaded, stamp, metadata, host),
+            None => Held::Own(loaded),
+        };
+        Ok((held, origin))
     }
 
     /// Loads the image of a record whose code dependencies are what they were.

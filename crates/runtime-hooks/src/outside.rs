@@ -10,11 +10,14 @@ use rustc_hash::FxHashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What was seen of the outside in this epoch.
 #[derive(Debug, Default)]
 pub(crate) struct Outside {
     seen: Mutex<Seen>,
+    /// The number of the epoch, for whoever wants nothing else.
+    epoch: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +34,12 @@ impl Outside {
         seen.epoch += 1;
         seen.files.clear();
         seen.variables.clear();
+        self.epoch.store(seen.epoch, Ordering::Release);
+    }
+
+    /// The number of the epoch.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
     }
 
     /// The digest of a file's content, or of there being none; `None` if it cannot be told.

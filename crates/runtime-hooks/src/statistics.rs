@@ -17,6 +17,8 @@ pub struct Statistics {
     pub hits: u64,
     /// Those of them that were found by their analysed form and not by their text.
     pub second_hits: u64,
+    /// Those of them whose code was in the process already, from an equal definition.
+    pub shared_hits: u64,
     /// Not found, compiled.
     pub misses: u64,
     /// Compiled, and not to be kept.
@@ -59,6 +61,7 @@ impl Statistics {
 pub(crate) struct Counters {
     hits: AtomicU64,
     second_hits: AtomicU64,
+    shared_hits: AtomicU64,
     misses: AtomicU64,
     bypasses: AtomicU64,
     rejected: AtomicU64,
@@ -95,6 +98,11 @@ impl Counters {
         self.saved_ns.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
+    /// A hit whose code is shared.
+    pub(crate) fn shared(&self) {
+        self.shared_hits.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn loaded(&self, bytes: usize) {
         self.loaded_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
@@ -107,6 +115,7 @@ impl Counters {
             definitions: hits + misses + bypasses + rejected,
             hits,
             second_hits: get(&self.second_hits),
+            shared_hits: get(&self.shared_hits),
             misses,
             bypasses,
             rejected,

@@ -8,11 +8,11 @@
 //!
 //! A chosen hit therefore costs the evaluating thread what the front end takes, and another core what
 //! generating code takes. At most [`QUEUE`] units wait; a hit that would be one more is not verified. Closing the
-//! cache waits for them, up to the deadline.
+//! cache waits for them, up to the deadline. A hit that shares code which is in the process already
+//! is not chosen: that code had its turn.
 
 use crate::cache::{Backend, Session};
 use crate::compilation::Compilation;
-use crate::evaluate::Loaded;
 use crate::host::Host;
 use crate::kept::Kept;
 use crate::outcome::{Outcome, RejectReason};
@@ -72,7 +72,7 @@ impl<B: Backend> Session<B> {
         kept: &Kept,
         definition: &Definition<'_>,
         key: FormKey,
-        loaded: &Loaded<B>,
+        expected: Digest,
         host: &dyn Host,
         compile: impl FnOnce(&Recorder<'_>) -> Result<Compilation<B::Unit>, E>,
     ) {
@@ -88,7 +88,7 @@ impl<B: Backend> Session<B> {
             },
             Err(_) => Err("its front end fails now".to_owned()),
         };
-        let expected = loaded.names.object;
+        let verdicts = Arc::clone(&self.verdicts);
         let backend = Arc::clone(&self.cache.backend);
         let counters = Arc::clone(&self.counters);
         let listener = self.cache.listener.clone();
@@ -107,6 +107,8 @@ impl<B: Backend> Session<B> {
                 what,
                 "a hit was wrong: its host did not tell of all that it depends on"
             );
+            // So that the code is not shared any longer either.
+            verdicts.fetch_add(1, Ordering::Release);
             store.report_damage(&key, &format!("verification: {what}"));
             let definition = Definition {
                 name: &name,

@@ -19,8 +19,9 @@ use crate::evaluate::{Evaluated, Loaded, Names};
 use crate::host::Host;
 use crate::keep::Fresh;
 use crate::kept::Kept;
-use crate::outcome::{BypassReason, Outcome};
+use crate::outcome::{BypassReason, MissReason, Outcome};
 use crate::recorder::{Recorded, Recorder};
+use crate::shared::Held;
 use crate::statistics::Stopwatch;
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::Hasher;
@@ -118,8 +119,10 @@ where
     ) -> Result<Loaded<B>, Outcome> {
         let mut before = Vec::new();
         loop {
-            let refusal = match self.look_up_or_lead(kept, key, host) {
-                Ok(loaded) => return Ok(loaded),
+            let refusal = match self.look_up_or_lead(kept, key, None, host) {
+                Ok((Held::Own(loaded), _)) => return Ok(loaded),
+                // Nobody has let anything be shared without saying which definition it is of.
+                Ok((Held::Shared(_), _)) => return Err(Outcome::Miss(MissReason::New)),
                 Err((refusal, _lead)) => refusal,
             };
             let wanted = crate::lock(&self.definitions).take_wanted();
@@ -349,6 +352,7 @@ where
             return Err(EvalError::Compile("it could not be compiled before".into()));
         };
         loaded.names.put_off = Some(put_off.ordinal);
-        Ok(self.given(loaded, put_off.outcome))
+        let origin = loaded.origin;
+        Ok(self.given(Held::Own(loaded), put_off.outcome, origin))
     }
 }

@@ -10,6 +10,7 @@ mod environments;
 mod evaluation;
 mod explaining;
 mod modes;
+mod sharing;
 mod sums;
 mod verifying;
 mod warming;

@@ -2,12 +2,12 @@
 
 use rekindle_runtime_hooks::cranelift::backend::cranelift_codegen::ir::types::I64;
 use rekindle_runtime_hooks::cranelift::backend::cranelift_codegen::ir::{
-    AbiParam, InstBuilder, Signature,
+    AbiParam, InstBuilder, MemFlagsData, Signature,
 };
 use rekindle_runtime_hooks::cranelift::backend::cranelift_frontend::{
     FunctionBuilder, FunctionBuilderContext,
 };
-use rekindle_runtime_hooks::cranelift::backend::{CraneliftCompiler, Linkage, Unit};
+use rekindle_runtime_hooks::cranelift::backend::{CraneliftCompiler, DataContents, Linkage, Unit};
 use rekindle_runtime_hooks::cranelift::{Cranelift, CraneliftCache};
 use rekindle_runtime_hooks::{
     Backend, Compilation, Definition, Digest, Host, MissReason, Outcome, Ran, Recorder, Session,
@@ -33,6 +33,8 @@ use std::sync::Arc;
 /// | `peek NAME` | is worth what the host's own state says, and tells nobody that it looked |
 /// | `intern NAME` | tells the host a name, which has to be told again on a hit |
 /// | `clock` | does what no record can repeat |
+/// | `count` | counts how often its code has run, in data of its own |
+/// | `site` | a word that is another at each load |
 #[derive(Default)]
 pub(crate) struct Sums {
     pub(crate) words: RefCell<HashMap<String, u64>>,
@@ -40,6 +42,10 @@ pub(crate) struct Sums {
     pub(crate) interfaces: RefCell<HashMap<String, String>>,
     pub(crate) states: RefCell<HashMap<String, String>>,
     pub(crate) interned: RefCell<Vec<String>>,
+    /// What vouches for the host's answers, if anything does.
+    pub(crate) generation: Cell<Option<u64>>,
+    /// How many words called `site` were given.
+    pub(crate) sites: Cell<u64>,
     /// Whether effects can be repeated.
     pub(crate) forgetful: Cell<bool>,
     pub(crate) folder: PathBuf,
@@ -74,12 +80,27 @@ impl Host for Sums {
         !self.forgetful.get()
     }
 
+    fn generation(&self) -> Option<u64> {
+        self.generation.get()
+    }
+
     fn symbol(&self, _hash: u64, name: &str) -> Option<u64> {
+        if name == "site" {
+            self.sites.set(self.sites.get() + 1);
+            self.renew();
+            return Some(self.sites.get());
+        }
         self.words.borrow().get(name).copied()
     }
 }
 
 impl Sums {
+    /// Says that answers may be others from now on, if it vouches for any.
+    pub(crate) fn renew(&self) {
+        self.generation
+            .set(self.generation.get().map(|now| now + 1));
+    }
+
     pub(crate) fn compile(
         &self,
         text: &str,
@@ -153,6 +174,21 @@ impl Sums {
             } else if term == "clock" {
                 recorder.bypass("the time of day");
                 builder.ins().iconst(I64, 1000)
+            } else if term == "count" {
+                let counter = unit.declare_data("counter", Linkage::Local);
+                unit.define_data(counter, DataContents::variable([0; 8]));
+                let counter = unit.global_value(counter, builder.func);
+                let counter = builder.ins().symbol_value(I64, counter);
+                let count = builder.ins().load(I64, MemFlagsData::trusted(), counter, 0);
+                let count = builder.ins().iadd_imm_s(count, 1);
+                builder
+                    .ins()
+                    .store(MemFlagsData::trusted(), count, counter, 0);
+                count
+            } else if term == "site" {
+                let word = unit.import_word(term);
+                let word = unit.global_value(word, builder.func);
+                builder.ins().symbol_value(I64, word)
             } else if term.is_empty() {
                 return Err("nothing between two signs".to_owned());
             } else {
