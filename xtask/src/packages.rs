@@ -69,6 +69,24 @@ const NEEDED: &[Needed] = &[
         required: false,
     },
     Needed {
+        found_by: Programs(&["aarch64-linux-gnu-gcc"]),
+        purpose: "a cross compiler: makes objects for AArch64",
+        package: "gcc-aarch64-linux-gnu",
+        required: false,
+    },
+    Needed {
+        found_by: Programs(&["aarch64-linux-gnu-g++"]),
+        purpose: "its C++: objects with exceptions, and the library that throws them",
+        package: "g++-aarch64-linux-gnu",
+        required: false,
+    },
+    Needed {
+        found_by: Programs(&["qemu-aarch64"]),
+        purpose: "runs what was linked for AArch64",
+        package: "qemu-user",
+        required: false,
+    },
+    Needed {
         found_by: Library("libsqlite3.a"),
         purpose: "a whole library to run through the loader",
         package: "libsqlite3-dev",

@@ -3,6 +3,9 @@
 use crate::disassembly::{self, Instruction};
 use serde::Serialize;
 
+/// ELF's number of the machine whose code is disassembled.
+const X86_64: u16 = 62;
+
 /// An image, described.
 #[derive(Debug, Serialize)]
 pub(crate) struct ImageFacts {
@@ -18,7 +21,8 @@ pub(crate) struct ImageFacts {
     pub(crate) exports: Vec<String>,
     /// Names that have to come from outside.
     pub(crate) imports: Vec<String>,
-    /// The text, instruction by instruction; none if it was not asked for.
+    /// The text, instruction by instruction; none if it was not asked for, or is for
+    /// another machine than x86-64.
     pub(crate) code: Vec<Instruction>,
 }
 
@@ -40,10 +44,9 @@ impl ImageFacts {
                 .imports()
                 .map(|import| import.name.to_owned())
                 .collect(),
-            code: if code {
-                disassembly::of(text)
-            } else {
-                Vec::new()
+            code: match (code, description.machine()) {
+                (true, X86_64) => disassembly::of(text),
+                _ => Vec::new(),
             },
         })
     }

@@ -33,7 +33,7 @@ impl fmt::Display for Site {
 #[non_exhaustive]
 pub enum LinkError {
     /// The bytes are no object of the one sort that is linked here.
-    #[error("not a relocatable little-endian 64-bit ELF object for x86-64: {reason}")]
+    #[error("not a relocatable little-endian 64-bit ELF object for x86-64 or AArch64: {reason}")]
     NotAnObject {
         /// What was found instead.
         reason: String,
@@ -123,7 +123,7 @@ pub enum LinkError {
     UnsupportedRelocation {
         /// The relocation's name, if it is known.
         relocation: &'static str,
-        /// Its number in the x86-64 ABI.
+        /// Its number in the machine's ABI.
         kind: u32,
         /// Where it is.
         site: Site,
@@ -143,6 +143,16 @@ pub enum LinkError {
         relocation: &'static str,
         /// The value.
         value: i64,
+        /// Where it is.
+        site: Site,
+    },
+    /// A relocation that stands at an instruction without such an operand.
+    #[error(
+        "{relocation} does not fit the instruction that it stands at ({site}); the object is damaged, or its assembler is wrong"
+    )]
+    WrongInstruction {
+        /// The relocation's name.
+        relocation: &'static str,
         /// Where it is.
         site: Site,
     },

@@ -1,6 +1,6 @@
 //! Turns object files into images, and images into running code, in microseconds.
 //!
-//! [`NativeLoader`] links an ELF object for x86-64 into an *image* once
+//! [`NativeLoader`] links an ELF object for x86-64 or AArch64 into an *image* once
 //! ([`prepare`](Loader::prepare)): sections that nothing reaches are dropped, everything inside is
 //! resolved, and what is left is a short list of 8-byte words to fix up. Loading an image
 //! ([`load`](Loader::load)) copies it into executable memory, checks the copy, writes those words, and
@@ -59,7 +59,8 @@
 //!
 //! # What is linked
 //!
-//! Position-independent objects; of code for executables (`-fPIE`) what reaches for variables of
+//! Objects of one target on any machine; images are loaded on the machine that they are for, and refused
+//! with a typed error elsewhere. Position-independent objects; of code for executables (`-fPIE`) what reaches for variables of
 //! libraries by address or by load. `docs/relocations.md` lists every kind of relocation with its
 //! proof. Variables that C++ wants once per process are shared between images by name, size and initial
 //! contents; other definitions of an object bind inside its image. Finalisers (`.fini_array`, and what

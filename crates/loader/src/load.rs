@@ -8,8 +8,9 @@
 use crate::code::{Code, ExportedAddress, Loaded, NamedTable};
 use crate::error::{ImageError, LoadError};
 use crate::image::DATA_DISTANCE;
-use crate::image::outline;
+use crate::image::format::MACHINE_HERE;
 use crate::image::read::Description;
+use crate::image::{narrow, outline};
 use crate::memory::copy::copy_with_checksum;
 use crate::memory::finalise;
 use crate::memory::process::ProcessSymbols;
@@ -49,13 +50,8 @@ pub(crate) unsafe fn load(
     symbols: &dyn Symbols,
     is_current: impl Fn() -> bool,
 ) -> Result<Code, LoadError> {
-    if !cfg!(target_arch = "x86_64") {
-        return Err(LoadError::Image(ImageError::Machine {
-            found: crate::image::format::MACHINE_X86_64,
-            expected: 0,
-        }));
-    }
     let shape = outline::shape(image.bytes)?;
+    shape.runs_here()?;
     let mut span = runtime.windows.take(image.bytes.len(), shape)?;
     let base = span.base();
 
@@ -227,13 +223,12 @@ fn apply(
         let (Some(value), Some(word)) = (value, word) else {
             return Err(invalid("narrow fixup", index).into());
         };
-        let sum = i64::from(i32::from_le_bytes(*word)).wrapping_add(value as i64);
-        let sum = i32::try_from(sum).map_err(|_| LoadError::ThreadLocalDistance {
-            symbol: description
-                .import(import)
-                .map_or_else(String::new, |import| import.name.to_owned()),
+        narrow::write(MACHINE_HERE, word, value as i64).ok_or_else(|| {
+            let import = description.import(import);
+            LoadError::ThreadLocalDistance {
+                symbol: import.map_or_else(String::new, |import| import.name.to_owned()),
+            }
         })?;
-        *word = sum.to_le_bytes();
     }
     Ok(())
 }

@@ -114,8 +114,8 @@ fn another_version_and_another_machine_are_told_apart() -> Outcome {
     let found = 7;
     assert!(matches!(with(14, 7), Some(ImageError::Version { found: f, .. }) if f == found));
     assert!(matches!(
-        with(12, 183),
-        Some(ImageError::Machine { found: 183, .. })
+        with(12, 243),
+        Some(ImageError::Machine { found: 243, .. })
     ));
     assert_eq!(with(2, 0), Some(ImageError::Magic));
     Ok(())

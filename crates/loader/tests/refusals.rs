@@ -200,11 +200,11 @@ fn what_is_no_object_for_this_machine() -> Outcome {
     // The test itself: an ELF file, but linked already.
     not_an_object(&std::fs::read(std::env::current_exe()?)?);
     let mut object = assembly("ret")?;
-    // The machine's number becomes AArch64's.
+    // The machine's number becomes RISC-V's.
     object
         .get_mut(18..20)
         .ok_or("a header")?
-        .copy_from_slice(&183u16.to_le_bytes());
+        .copy_from_slice(&243u16.to_le_bytes());
     not_an_object(&object);
     Ok(())
 }

@@ -43,7 +43,13 @@
 //!
 //! There is one exception: code that reaches a thread-local of the host by the shortest model has its
 //! distance from the thread pointer in four bytes of the text. These are *narrow* fixups, `word +=
-//! value of import` in four bytes with a sign, and an error if that does not fit.
+//! value of import` in four bytes with a sign, and an error if that does not fit. On AArch64 the value is
+//! written into an instruction; [`narrow`](super::narrow) has the details.
+//!
+//! # Pages
+//!
+//! Code of AArch64 reaches for things by their distance in pages of 4 KiB. An image with such code is
+//! aligned to a page, so that the distances hold wherever it is.
 //!
 //! # Imports
 //!
@@ -88,7 +94,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The format's version: raised with every change of the layout or of its meaning.
-pub(crate) const VERSION: u16 = 3;
+pub(crate) const VERSION: u16 = 4;
 
 /// Bytes between an image's payload and its data, and the most that either can have: 256 MiB.
 ///
@@ -101,6 +107,18 @@ pub const MAX_ALIGNMENT: u64 = 1 << 16;
 
 /// ELF's number for x86-64.
 pub(crate) const MACHINE_X86_64: u16 = 62;
+
+/// ELF's number for AArch64.
+pub(crate) const MACHINE_AARCH64: u16 = 183;
+
+/// The machine of this process; 0 if no images run here.
+pub(crate) const MACHINE_HERE: u16 = if cfg!(target_arch = "x86_64") {
+    MACHINE_X86_64
+} else if cfg!(target_arch = "aarch64") {
+    MACHINE_AARCH64
+} else {
+    0
+};
 
 /// The last eight bytes of every image.
 pub(crate) const MAGIC: [u8; 8] = *b"rkindimg";

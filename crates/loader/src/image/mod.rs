@@ -5,6 +5,7 @@
 //! described byte by byte in [`format`](self::format).
 
 pub(crate) mod format;
+pub(crate) mod narrow;
 pub(crate) mod outline;
 pub(crate) mod read;
 mod validate;

@@ -1,7 +1,8 @@
 //! The figures at an image's end, and the sizes that follow from them.
 
-use super::format::{DATA_DISTANCE, MACHINE_X86_64, MAGIC, MAX_ALIGNMENT, VERSION};
+use super::format::{DATA_DISTANCE, MACHINE_AARCH64, MACHINE_HERE, MACHINE_X86_64, MAGIC};
 use super::format::{Export, Extension, FOOTER_SIZE, Footer, HAS_EXTENSION, Import, Shared};
+use super::format::{MAX_ALIGNMENT, VERSION};
 use super::format::{SideTable, SymbolFixup};
 use crate::error::ImageError;
 use zerocopy::FromBytes;
@@ -10,6 +11,7 @@ use zerocopy::little_endian::U32;
 /// How much memory an image asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shape {
+    pub(crate) machine: u16,
     pub(crate) payload_size: usize,
     pub(crate) data_memory_size: usize,
     pub(crate) alignment: usize,
@@ -20,6 +22,23 @@ pub(crate) struct Shape {
 pub(crate) fn shape(bytes: &[u8]) -> Result<Shape, ImageError> {
     let (_, extension, footer) = split_figures(bytes)?;
     shape_of(footer, extension, bytes.len())
+}
+
+impl Shape {
+    /// An error if the code is for another machine than this process's.
+    pub(crate) fn runs_here(&self) -> Result<(), ImageError> {
+        match self.machine == MACHINE_HERE {
+            true => Ok(()),
+            false => Err(wrong_machine(self.machine)),
+        }
+    }
+}
+
+fn wrong_machine(found: u16) -> ImageError {
+    ImageError::Machine {
+        found,
+        expected: MACHINE_HERE,
+    }
 }
 
 /// What lies in front of the figures, and the figures.
@@ -38,11 +57,8 @@ pub(super) fn split_figures(bytes: &[u8]) -> Result<(&[u8], &Extension, &Footer)
             expected: VERSION,
         });
     }
-    if footer.machine.get() != MACHINE_X86_64 {
-        return Err(ImageError::Machine {
-            found: footer.machine.get(),
-            expected: MACHINE_X86_64,
-        });
+    if !matches!(footer.machine.get(), MACHINE_X86_64 | MACHINE_AARCH64) {
+        return Err(wrong_machine(footer.machine.get()));
     }
     match footer.flags {
         0 => Ok((body, &Extension::NONE, footer)),
@@ -81,6 +97,7 @@ pub(super) fn shape_of(
         return Err(invalid("reserved field", 0));
     }
     Ok(Shape {
+        machine: footer.machine.get(),
         payload_size: bounded(footer.payload_size, "payload")?,
         data_memory_size: bounded(footer.data_memory_size, "data")?,
         alignment: 1 << footer.alignment_power,

@@ -29,7 +29,8 @@ pub struct Description<'a> {
     strings: &'a str,
 }
 
-/// Checks that `bytes` are an image that this version could load, and returns its description.
+/// Checks that `bytes` are an image that this version could load on the machine that it is for, and
+/// returns its description.
 ///
 /// It does not compare checksums, and runs nothing: for tools that look into a store.
 ///
@@ -94,6 +95,7 @@ impl<'a> Description<'a> {
 
     pub(crate) fn shape(&self) -> Shape {
         Shape {
+            machine: self.footer.machine.get(),
             payload_size: self.footer.payload_size.get() as usize,
             data_memory_size: self.footer.data_memory_size.get() as usize,
             alignment: 1 << self.footer.alignment_power,
@@ -242,6 +244,11 @@ impl<'a> Description<'a> {
             self.string(export.name_offset, export.name_size)
                 .unwrap_or_default()
         })
+    }
+
+    /// The machine that the code is for, as ELF numbers them: 62 is x86-64, 183 is AArch64.
+    pub fn machine(&self) -> u16 {
+        self.footer.machine.get()
     }
 
     /// Bytes of code, stubs included.

@@ -1,8 +1,8 @@
 //! Puts the parts of a linked object together into an image.
 
+use super::format::MAGIC;
 use super::format::{DATA_DISTANCE, FOOTER_SIZE, Shared, SideTable, SymbolFixup, VERSION};
 use super::format::{Export, Extension, Footer, HAS_EXTENSION, IMPORT_WEAK, Import, ImportKind};
-use super::format::{MACHINE_X86_64, MAGIC};
 use rekindle_cache_core::symbol_hash;
 use std::ops::Range;
 use zerocopy::IntoBytes;
@@ -11,6 +11,8 @@ use zerocopy::little_endian::{U16, U32, U64};
 /// A linked object, ready to be written. Offsets and places are as in the [format](super::format).
 #[derive(Debug, Default)]
 pub(crate) struct Parts<'a> {
+    /// As ELF numbers them.
+    pub(crate) machine: u16,
     pub(crate) payload: Vec<u8>,
     pub(crate) text_size: u32,
     pub(crate) data: Vec<u8>,
@@ -150,7 +152,7 @@ pub(crate) fn write(parts: Parts<'_>) -> Option<Vec<u8>> {
         alignment_power: parts.alignment.max(1).ilog2() as u8,
         flags: u8::from(is_extended) * HAS_EXTENSION,
         version: U16::new(VERSION),
-        machine: U16::new(MACHINE_X86_64),
+        machine: U16::new(parts.machine),
         reserved: U16::new(0),
         magic: MAGIC,
     };

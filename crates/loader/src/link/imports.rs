@@ -1,8 +1,8 @@
 //! What an image asks for from outside: each thing once for each use.
 
 use super::read::{Binding, Symbol, SymbolKind, Value, bad, text};
+use super::reference::Word;
 use super::relocate::{Writer, narrow};
-use super::relocate_x86_64::Word;
 use crate::error::LinkError;
 use crate::image::format::ImportKind;
 use crate::image::write::ImportName;

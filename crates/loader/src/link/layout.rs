@@ -3,18 +3,21 @@
 //! Sizes are summed before a byte is written, so that an object cannot ask for memory out of
 //! proportion to its own size.
 
-use super::borrowed::VENEER_SIZE;
 use super::frames::Frames;
 use super::place::{Cursor, PlacedPieces, Plan};
 use super::reach::Reached;
 use super::read::{Input, Symbol, SymbolKind, Value};
 use super::sections::SectionKind;
+use super::x86_64::borrowed::VENEER_SIZE;
 use crate::error::LinkError;
 use crate::image::DATA_DISTANCE;
 use std::ops::Range;
 
-/// Bytes of a slot, and of a stub: `jmp *slot(%rip)` and two bytes that are never run.
+/// Bytes of a slot.
 pub(super) const WORD: u64 = 8;
+
+/// What an image is aligned to of which some code counts in pages.
+const PAGE: u64 = 4096;
 
 /// Where everything lies. Places are as in the image's format.
 pub(super) struct Layout {
@@ -26,9 +29,12 @@ pub(super) struct Layout {
     pub(super) pieces: PlacedPieces,
     commons: Vec<u64>,
     stubs: u64,
+    stub_size: u64,
     indirect_stubs: u64,
+    thunks: u64,
     veneers: u64,
     slots: u64,
+    slots_with_addend: u64,
     offset_slots: u64,
     pairs: u64,
     pub(super) own_pair: Option<u64>,
@@ -59,7 +65,7 @@ impl Layout {
         match symbol.value {
             // Its stub stands for it, also where its address is taken: so the address is one.
             Value::Defined { .. } if symbol.kind == SymbolKind::IndirectFunction => {
-                Some(self.indirect_stubs + WORD * reached.indirect.get(id)?)
+                Some(self.indirect_stubs + self.stub_size * reached.indirect.get(id)?)
             }
             Value::Defined { section, offset } => self.section(section)?.checked_add(offset),
             Value::Common { .. } => {
@@ -101,9 +107,25 @@ impl Layout {
         Some(self.slots + WORD * reached.slots.get(symbol)?)
     }
 
+    /// The place of the slot of a symbol and an addend.
+    pub(super) fn slot_with_addend(
+        &self,
+        reached: &Reached<'_>,
+        symbol: u32,
+        addend: i64,
+    ) -> Option<u64> {
+        let number = reached.slots_with_addend.get((symbol, addend))?;
+        Some(self.slots_with_addend + WORD * number)
+    }
+
     /// The place of a symbol's stub.
     pub(super) fn stub(&self, reached: &Reached<'_>, symbol: u32) -> Option<u64> {
-        Some(self.stubs + WORD * reached.stubs.get(symbol)?)
+        Some(self.stubs + self.stub_size * reached.stubs.get(symbol)?)
+    }
+
+    /// The place of the thunk that leads to a function.
+    pub(super) fn thunk(&self, reached: &Reached<'_>, symbol: u32, addend: i64) -> Option<u64> {
+        Some(self.thunks + self.stub_size * reached.thunks.get((symbol, addend))?)
     }
 
     /// The place of the veneer of the reference at `offset` of a section.
@@ -138,11 +160,16 @@ pub(super) fn lay_out(
     let limit = input.size.saturating_mul(4).saturating_add(64 << 10);
     let mut plan = Plan::new(input, reached);
 
-    plan.place_all(|kind| kind == SectionKind::Text)?;
+    let stub_size = input.target.machine.stub_size();
+    let stub_count = reached.stubs.len() + reached.indirect.len() + reached.thunks.len();
     // Without stubs the text ends with its last function.
-    let stub_count = reached.stubs.len() + reached.indirect.len();
-    let stub_alignment = if stub_count == 0 { 1 } else { WORD };
-    let stubs = plan.cursor.take(WORD * stub_count, stub_alignment)?;
+    let stub_alignment = if stub_count == 0 { 1 } else { stub_size };
+    let stubs = plan.place_text(stub_size * stub_count, stub_alignment, input.has_far_text)?;
+    let indirect_stubs = stubs + stub_size * reached.stubs.len();
+    let thunks = indirect_stubs + stub_size * reached.indirect.len();
+    if reached.pages || stub_count != 0 && input.target.machine.stubs_count_in_pages() {
+        plan.cursor.alignment = plan.cursor.alignment.max(PAGE);
+    }
     let veneer_count = reached.veneers.len();
     let veneer_alignment = if veneer_count == 0 { 1 } else { WORD };
     let veneers = plan
@@ -150,6 +177,8 @@ pub(super) fn lay_out(
         .take(VENEER_SIZE * veneer_count, veneer_alignment)?;
     let text_size = plan.cursor.at;
     let slots = plan.cursor.take(WORD * reached.slots.len(), WORD)?;
+    let slots_with_addend = WORD * reached.slots_with_addend.len();
+    let slots_with_addend = plan.cursor.take(slots_with_addend, WORD)?;
     let offset_slots = plan.cursor.take(WORD * reached.offset_slots.len(), WORD)?;
     let pairs = plan.cursor.take(2 * WORD * reached.pairs.len(), WORD)?;
     let descriptors = plan
@@ -209,9 +238,12 @@ pub(super) fn lay_out(
         pieces,
         commons,
         stubs,
-        indirect_stubs: stubs + WORD * reached.stubs.len(),
+        stub_size,
+        indirect_stubs,
+        thunks,
         veneers,
         slots,
+        slots_with_addend,
         offset_slots,
         pairs,
         own_pair,

@@ -12,30 +12,31 @@
 //! | share | [`shared`] | which variables may be another image's |
 //! | relocate | [`relocate`](self::relocate), [`imports`], [`slots`] | the bytes, and what is left to fix up |
 //!
-//! What is the machine's: [`relocate_x86_64`] says what each relocation asks for, [`thread_locals_x86_64`]
-//! those of thread-locals, [`instructions_x86_64`] and [`borrowed`] how instructions change,
-//! [`kinds_x86_64`] what kinds are called.
+//! What depends on the machine and the format is behind one seam, [`target`]: a [`Reference`] says in
+//! the same words for all targets what a relocation asks for ([`reference`](self::reference)), and each
+//! has a folder that begins with what is particular about it ([`x86_64`], [`aarch64`]).
+//!
+//! [`Reference`]: reference::Reference
 //!
 //! The input may be hostile: every number from it is checked before use, and the work is bounded by
 //! the size of the object.
 
-mod borrowed;
+mod aarch64;
 mod frames;
 mod imports;
-mod instructions_x86_64;
-mod kinds_x86_64;
 mod layout;
 mod place;
 mod reach;
 mod read;
+mod reference;
 mod relocate;
-mod relocate_x86_64;
 mod resolve;
 mod sections;
 mod shared;
 mod slots;
 mod symbols;
-mod thread_locals_x86_64;
+mod target;
+mod x86_64;
 
 use crate::error::LinkError;
 use crate::image::write::{self, Parts};

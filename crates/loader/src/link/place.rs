@@ -70,6 +70,46 @@ impl<'p, 'a> Plan<'p, 'a> {
         Ok(())
     }
 
+    /// Places the code, and the stubs behind it: or, where branches do not reach all of it, as near to
+    /// its middle as the sections allow. Returns where the stubs begin.
+    pub(super) fn place_text(
+        &mut self,
+        stubs: u64,
+        alignment: u64,
+        is_far: bool,
+    ) -> Result<u64, LinkError> {
+        let is_text = |kind| kind == SectionKind::Text;
+        if !is_far {
+            self.place_all(is_text)?;
+            return self.cursor.take(stubs, alignment);
+        }
+        let (input, reached) = (self.input, self.reached);
+        let mut total = 0u64;
+        for &index in &reached.sections {
+            let section = input.section(index)?;
+            if is_text(section.kind) {
+                total = total.saturating_add(section.size);
+            }
+        }
+        let mut place = None;
+        for &index in &reached.sections {
+            let section = input.section(index)?;
+            if !is_text(section.kind) {
+                continue;
+            }
+            let end = self.cursor.at.saturating_add(section.size);
+            let is_nearest = end.abs_diff(total / 2) > self.cursor.at.abs_diff(total / 2);
+            if place.is_none() && is_nearest {
+                place = Some(self.cursor.take(stubs, alignment)?);
+            }
+            match self.set_of.get(&index).copied() {
+                None => self.place(index)?,
+                Some(set) => self.place_set(set)?,
+            }
+        }
+        place.map_or_else(|| self.cursor.take(stubs, alignment), Ok)
+    }
+
     /// Places the sections of a set one behind the other, when the first of them is met.
     fn place_set(&mut self, set: usize) -> Result<(), LinkError> {
         let input = self.input;
@@ -221,8 +261,8 @@ impl<'p, 'a> Plan<'p, 'a> {
     }
 
     pub(super) fn place_commons(&mut self) -> Result<Vec<u64>, LinkError> {
-        let mut places = Vec::with_capacity(self.reached.commons.symbols.len());
-        for &symbol in &self.reached.commons.symbols {
+        let mut places = Vec::with_capacity(self.reached.commons.keys.len());
+        for &symbol in &self.reached.commons.keys {
             if let Value::Common { size, alignment } = self.input.symbol(symbol)?.value {
                 places.push(self.cursor.take(size, alignment)?);
             }

@@ -4,11 +4,11 @@
 //! unwind entry is kept with the function that it describes, and brings along its personality and its
 //! table of landing pads. Everything else costs an image nothing.
 
-use super::borrowed::Veneers;
 use super::frames::Frames;
 use super::read::{Input, Rela, SymbolKind, Value, bad, text};
-use super::relocate_x86_64::{self as machine, Action, From, To, Word};
+use super::reference::{Action, Form, From, To};
 use super::sections::{SectionKind, check_extent, must_not_be_dropped};
+use super::x86_64::borrowed::Veneers;
 use crate::error::LinkError;
 use rustc_hash::FxHashMap;
 
@@ -19,6 +19,12 @@ pub(super) struct Reached<'n> {
     pub(super) pieces: Vec<usize>,
     /// Symbols whose address has a slot.
     pub(super) slots: Indexed,
+    /// Symbols with an addend, of which the sum has a slot.
+    pub(super) slots_with_addend: Indexed<(u32, i64)>,
+    /// Functions, with an addend, that a branch may not reach without a thunk.
+    pub(super) thunks: Indexed<(u32, i64)>,
+    /// Whether something counts in pages, so that the image has to begin with one.
+    pub(super) pages: bool,
     /// Symbols with a stub that jumps through their slot.
     pub(super) stubs: Indexed,
     /// References with a veneer that goes through the symbol's slot.
@@ -44,29 +50,37 @@ pub(super) struct Reached<'n> {
     pub(super) roots: Vec<(&'n str, u32)>,
 }
 
-/// Symbols in the order in which they were first met.
-#[derive(Default)]
-pub(super) struct Indexed {
-    pub(super) symbols: Vec<u32>,
-    index: FxHashMap<u32, u64>,
+/// Symbols, or what else is told apart by a key, in the order in which they were first met.
+pub(super) struct Indexed<K = u32> {
+    pub(super) keys: Vec<K>,
+    index: FxHashMap<K, u64>,
 }
 
-impl Indexed {
-    pub(super) fn insert(&mut self, symbol: u32) {
-        self.index.entry(symbol).or_insert_with(|| {
-            self.symbols.push(symbol);
-            self.symbols.len() as u64 - 1
+impl<K> Default for Indexed<K> {
+    fn default() -> Self {
+        Self {
+            keys: Vec::new(),
+            index: FxHashMap::default(),
+        }
+    }
+}
+
+impl<K: Copy + Eq + std::hash::Hash> Indexed<K> {
+    pub(super) fn insert(&mut self, key: K) {
+        self.index.entry(key).or_insert_with(|| {
+            self.keys.push(key);
+            self.keys.len() as u64 - 1
         });
     }
 
-    /// The number of `symbol` in this order.
-    pub(super) fn get(&self, symbol: u32) -> Option<u64> {
-        self.index.get(&symbol).copied()
+    /// The number of `key` in this order.
+    pub(super) fn get(&self, key: K) -> Option<u64> {
+        self.index.get(&key).copied()
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> u64 {
-        self.symbols.len() as u64
+        self.keys.len() as u64
     }
 }
 
@@ -163,20 +177,32 @@ impl<'n> Walk<'_, '_, 'n> {
 
     fn follow(&mut self, section: usize, relocations: &[Rela]) -> Result<(), LinkError> {
         for relocation in relocations {
-            let Some(reference) = machine::classify(self.input, section, relocation)? else {
+            let Some(reference) = self
+                .input
+                .target
+                .classify(self.input, section, relocation)?
+            else {
                 continue;
             };
             let symbol = reference.symbol_index;
             let reached = &mut self.reached;
+            reached.pages |= reference.action.counts_in_pages();
             match reference.action {
-                Action::Field { to, from, .. } => match to {
-                    To::Symbol => {
+                Action::Field { to, from, form } => match to {
+                    To::Symbol | To::Near => {
+                        if to == To::Near {
+                            reached.thunks.insert((symbol, reference.addend));
+                        }
                         let direct = reached.direct.get_mut(symbol as usize);
-                        if let (Some(direct), From::Place | From::SlotTable) = (direct, from) {
+                        if let (Some(direct), true) = (direct, binds(from, form)) {
                             *direct = true;
                         }
                     }
                     To::Slot => reached.slots.insert(symbol),
+                    To::SlotWithAddend => {
+                        let key = (symbol, reference.addend);
+                        reached.slots_with_addend.insert(key);
+                    }
                     To::Stub => {
                         reached.slots.insert(symbol);
                         reached.stubs.insert(symbol);
@@ -198,7 +224,7 @@ impl<'n> Walk<'_, '_, 'n> {
                     To::ThreadOffset => {}
                     To::SlotTable | To::Size => continue,
                 },
-                Action::Word(Word::Address) | Action::Word(_) | Action::NarrowOffset => {}
+                Action::Word(_) | Action::NarrowOffset(_) => {}
             }
             self.meet(symbol)?;
         }
@@ -268,6 +294,14 @@ impl<'n> Walk<'_, '_, 'n> {
             self.pending.push(index);
         }
         Ok(())
+    }
+}
+
+/// Whether such a reference leads to the image's own copy of a symbol, whatever happens at load.
+fn binds(from: From, form: Form) -> bool {
+    match from {
+        From::Zero => matches!(form, Form::Aarch64(_)),
+        _ => true,
     }
 }
 

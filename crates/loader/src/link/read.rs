@@ -9,6 +9,7 @@
 use super::resolve;
 use super::sections::{self, Section, SectionKind};
 pub(super) use super::symbols::{Binding, Symbol, SymbolKind, Value};
+use super::target::Target;
 use crate::error::{LinkError, Site};
 use object::LittleEndian;
 use object::elf::{self, FileHeader64, Rela64};
@@ -23,6 +24,10 @@ pub(super) type Rela = Rela64<LittleEndian>;
 
 /// The parsed objects.
 pub(super) struct Input<'a> {
+    /// What all of them are made for.
+    pub(super) target: Target,
+    /// Whether a branch may have to go further than it reaches.
+    pub(super) has_far_text: bool,
     /// Those of all objects; each object's first is its null section.
     pub(super) sections: Vec<Section<'a>>,
     /// Those of all objects; each object's first is its null symbol.
@@ -40,6 +45,9 @@ impl<'a> Input<'a> {
     /// Checks the kind of the objects, the outlines of their sections, and their symbols.
     pub(super) fn parse(objects: &[&'a [u8]]) -> Result<Self, LinkError> {
         let mut input = Self {
+            // Until the first is read.
+            target: Target::X86_64,
+            has_far_text: false,
             sections: Vec::new(),
             symbols: Vec::new(),
             canonical: Vec::new(),
@@ -51,6 +59,7 @@ impl<'a> Input<'a> {
             let kept = (objects.len() > 1).then_some(&mut groups);
             input.add(number, bytes, kept)?;
         }
+        input.has_far_text = input.has_far_text();
         input.find_bounds();
         if objects.len() > 1 {
             resolve::resolve(&mut input)?;
@@ -65,6 +74,14 @@ impl<'a> Input<'a> {
         groups: Option<&mut resolve::Groups<'a>>,
     ) -> Result<(), LinkError> {
         let header = read_header(bytes)?;
+        let target = target_of(header)?;
+        if number == 0 {
+            self.target = target;
+        } else if target != self.target {
+            return Err(LinkError::NotAnObject {
+                reason: format!("it is for {target} and the first for {}", self.target),
+            });
+        }
         let table = header.sections(LE, bytes).map_err(malformed("header"))?;
         let symbols = table
             .symbols(LE, bytes, elf::SHT_SYMTAB)
@@ -129,6 +146,20 @@ impl<'a> Input<'a> {
         Ok(())
     }
 
+    /// Whether the text is longer than a branch reaches, with room for stubs.
+    fn has_far_text(&self) -> bool {
+        let Some(reach) = self.target.machine.branch_reach() else {
+            return false;
+        };
+        let text = |section: &&Section<'_>| section.kind == SectionKind::Text;
+        let sizes = self
+            .sections
+            .iter()
+            .filter(text)
+            .map(|section| section.size);
+        sizes.fold(0, u64::saturating_add) > reach / 2
+    }
+
     /// The symbol with number `id`.
     pub(super) fn symbol(&self, id: u32) -> Result<Symbol<'a>, LinkError> {
         self.symbols
@@ -174,9 +205,6 @@ fn read_header(bytes: &[u8]) -> Result<&Elf, LinkError> {
     if header.is_big_endian() {
         return Err(not("it is big-endian"));
     }
-    if header.e_machine(LE) != elf::EM_X86_64 {
-        return Err(not(&format!("its machine is {}", header.e_machine(LE))));
-    }
     if header.e_type(LE) != elf::ET_REL {
         return Err(not(&format!(
             "its type is {} where ET_REL (1) is linked",
@@ -184,6 +212,17 @@ fn read_header(bytes: &[u8]) -> Result<&Elf, LinkError> {
         )));
     }
     Ok(header)
+}
+
+/// What an object is made for.
+fn target_of(header: &Elf) -> Result<Target, LinkError> {
+    match header.e_machine(LE) {
+        elf::EM_X86_64 => Ok(Target::X86_64),
+        elf::EM_AARCH64 => Ok(Target::AARCH64),
+        other => Err(LinkError::NotAnObject {
+            reason: format!("its machine is {other}"),
+        }),
+    }
 }
 
 /// Bytes of a name as text for a message.

@@ -3,22 +3,21 @@
 //! Which bytes a reference becomes is the machine's business; where they go, and what they refer to, is
 //! here.
 
-use super::borrowed::detour;
 use super::frames::Frames;
 use super::imports::utf8;
-use super::instructions_x86_64::{FILLER, Rewrite, rewrite as rewritten};
 use super::layout::Layout;
 use super::reach::{Indexed, Reached};
 use super::read::{Input, Value, bad, text};
-use super::relocate_x86_64::{self as machine, Action, From, Reference, To, Word};
+use super::reference::{Action, Form, From, Misfit, Narrow, Range, Reference, To, Word};
 use super::sections::{Section, SectionKind, side_table_name};
 use super::shared;
+use super::x86_64::borrowed::detour;
 use crate::error::LinkError;
 use crate::image::DATA_DISTANCE;
 use crate::image::format::ImportKind;
 use crate::image::write::{ImportName, Parts, SharedVariable};
 use rustc_hash::FxHashMap;
-use std::ops::Range;
+use std::ops;
 
 /// Writes the payload and the data, with everything resolved that can be resolved without knowing
 /// where the image will lie.
@@ -36,7 +35,7 @@ pub(super) fn relocate<'a>(
         sharable: sharable_index,
         import_of: FxHashMap::default(),
         name_budget: layout.limit,
-        parts: empty_parts(layout)?,
+        parts: empty_parts(input, layout)?,
     };
     for entry in &sharable {
         writer.sharable(entry)?;
@@ -46,14 +45,17 @@ pub(super) fn relocate<'a>(
     }
     writer.unwind_entries(frames)?;
     writer.slots_and_stubs()?;
+    writer.thunks()?;
     writer.thread_slots()?;
     writer.indirect_functions()?;
     let mut hashes = FxHashMap::default();
     for &(name, id) in &reached.roots {
-        // Loaded code knows its exports by their hashes alone.
-        let other = hashes.insert(rekindle_cache_core::symbol_hash(name), name);
-        if other.is_some_and(|other| other != name) {
-            return Err(bad("two roots whose names have one hash", name));
+        // Loaded code knows its exports by their hashes alone. Most images have one.
+        if reached.roots.len() > 1 {
+            let other = hashes.insert(rekindle_cache_core::symbol_hash(name), name);
+            if other.is_some_and(|other| other != name) {
+                return Err(bad("two roots whose names have one hash", name));
+            }
         }
         let place = layout.place(reached, id, &input.symbol(id)?);
         let place = place.ok_or_else(|| bad("a root without a place", name))?;
@@ -89,14 +91,15 @@ fn sizes(
     Ok((clamp(kept), clamp(total.saturating_sub(kept))))
 }
 
-fn empty_parts<'a>(layout: &Layout) -> Result<Parts<'a>, LinkError> {
-    let range = |range: &Range<u64>| Ok(narrow(range.start)?..narrow(range.end)?);
+fn empty_parts<'a>(input: &Input<'_>, layout: &Layout) -> Result<Parts<'a>, LinkError> {
+    let range = |range: &ops::Range<u64>| Ok(narrow(range.start)?..narrow(range.end)?);
     let mut payload = vec![0; narrow(layout.payload_size)? as usize];
     let text_size = narrow(layout.text_size)?;
     if let Some(text) = payload.get_mut(..text_size as usize) {
-        text.fill(FILLER);
+        input.target.machine.fill(text);
     }
     Ok(Parts {
+        machine: input.target.machine.number(),
         payload,
         text_size,
         data: vec![0; narrow(layout.data_file_size)? as usize],
@@ -185,7 +188,7 @@ impl<'a> Writer<'_, 'a> {
             self.bytes(place, section.bytes)?;
         }
         for relocation in section.relocations {
-            if let Some(reference) = machine::classify(input, index, relocation)? {
+            if let Some(reference) = input.target.classify(input, index, relocation)? {
                 let offset = match backwards {
                     false => reference.offset,
                     // The field is of eight bytes and in the section, as an array's have to be.
@@ -215,7 +218,7 @@ impl<'a> Writer<'_, 'a> {
             let start = piece.range.start as u64;
             self.bytes(place, bytes.unwrap_or_default())?;
             for relocation in frames.relocations(piece) {
-                if let Some(reference) = machine::classify(input, piece.section, relocation)? {
+                if let Some(reference) = input.target.classify(input, piece.section, relocation)? {
                     // In the section, so the sum is small; in the piece, so it is not negative.
                     let at = place.wrapping_add(reference.offset.wrapping_sub(start));
                     let end = reference.offset.saturating_add(reference.width);
@@ -257,29 +260,21 @@ impl<'a> Writer<'_, 'a> {
         at: u64,
     ) -> Result<(), LinkError> {
         let id = reference.symbol_index;
-        let (to, from, range, rewrite) = match reference.action {
+        let (to, from, form) = match reference.action {
             Action::Word(word) => return self.word(at, id, word, reference.addend),
-            Action::NarrowOffset => {
-                let import = self.import(id, Word::PointerOffset)?;
-                self.parts.narrow_fixups.push((narrow(at)?, import));
-                let addend = i32::try_from(reference.addend)
-                    .map_err(|_| self.out_of_reach(section, reference, reference.addend))?;
-                return self.bytes(at, &addend.to_le_bytes());
+            Action::NarrowOffset(narrow) => {
+                return self.narrow_offset(section, reference, at, narrow);
             }
-            Action::Field {
-                to,
-                from,
-                range,
-                rewrite,
-            } => (to, from, range, rewrite),
+            Action::Field { to, from, form } => (to, from, form),
         };
         let (layout, reached, symbol) = (self.layout, self.reached, &reference.symbol);
         let target = match to {
-            To::Symbol => match symbol.value {
+            To::Symbol | To::Near => match symbol.value {
                 Value::Absolute(value) => Some(value),
                 _ => layout.place(reached, id, symbol),
             },
             To::Slot => layout.slot(reached, id),
+            To::SlotWithAddend => layout.slot_with_addend(reached, id, reference.addend),
             To::Stub => layout.stub(reached, id),
             To::Veneer => return self.veneer(section, reference, at),
             To::OffsetSlot => layout.offset_slot(reached, id),
@@ -294,26 +289,74 @@ impl<'a> Writer<'_, 'a> {
             let site = self.input.site(section, reference.offset, symbol);
             bad("a symbol without a place", site.to_string())
         };
-        let origin = match from {
-            From::Place => at,
-            From::SlotTable => layout.slot_table(),
-            From::Zero => 0,
-        };
         let target = target.ok_or_else(missing)?;
-        let value = target
-            .wrapping_add_signed(reference.addend)
-            .wrapping_sub(origin) as i64;
-        if rewrite == Rewrite::None {
-            let Some((bytes, width)) = range.encode(value) else {
-                return Err(self.out_of_reach(section, reference, value));
+        let target = match to {
+            To::SlotWithAddend => target,
+            _ => target.wrapping_add_signed(reference.addend),
+        };
+        let value = match from {
+            From::Place => target.wrapping_sub(at),
+            From::Page => page(target).wrapping_sub(page(at)),
+            From::SlotTable => target.wrapping_sub(layout.slot_table()),
+            From::SlotTablePage => target.wrapping_sub(page(layout.slot_table())),
+            From::Zero => target,
+        } as i64;
+        let written = self.write(form, at, value)?;
+        if let (Err(Misfit::OutOfReach), To::Near) = (written, to) {
+            let thunk = layout.thunk(reached, id, reference.addend);
+            let distance = thunk.ok_or_else(missing)?.wrapping_sub(at) as i64;
+            return match self.write(form, at, distance)? {
+                Ok(()) => Ok(()),
+                Err(misfit) => Err(self.misfit(section, reference, distance, misfit)),
             };
-            return self.bytes(at, bytes.get(..width).unwrap_or_default());
         }
-        let instruction = self.bytes_mut(at.wrapping_sub(2), 6)?.first_chunk_mut();
-        match instruction.and_then(|bytes| rewritten(rewrite, bytes, value)) {
-            Some(()) => Ok(()),
-            None => Err(self.out_of_reach(section, reference, value)),
-        }
+        written.map_err(|misfit| self.misfit(section, reference, value, misfit))
+    }
+
+    /// Writes `value` into the field at `at`, or into the instruction that it belongs to.
+    #[inline]
+    fn write(&mut self, form: Form, at: u64, value: i64) -> Result<Result<(), Misfit>, LinkError> {
+        Ok(match form {
+            Form::Number(range) => {
+                let Some((bytes, width)) = range.encode(value) else {
+                    return Ok(Err(Misfit::OutOfReach));
+                };
+                self.bytes(at, bytes.get(..width).unwrap_or_default())?;
+                Ok(())
+            }
+            Form::X86_64(rewrite) => {
+                let instruction = self.bytes_mut(at.wrapping_sub(2), 6)?.first_chunk_mut();
+                let written = instruction.and_then(|bytes| rewrite.apply(bytes, value));
+                written.ok_or(Misfit::OutOfReach)
+            }
+            Form::Aarch64(operand) => match self.bytes_mut(at, 4)?.first_chunk_mut() {
+                Some(bytes) => operand.write(bytes, value),
+                None => Err(Misfit::Instruction),
+            },
+        })
+    }
+
+    /// Notes that four bytes of code want a thread-local's distance from the thread pointer.
+    fn narrow_offset(
+        &mut self,
+        section: usize,
+        reference: &Reference<'_>,
+        at: u64,
+        narrow_field: Narrow,
+    ) -> Result<(), LinkError> {
+        let import = self.import(reference.symbol_index, Word::PointerOffset)?;
+        self.parts.narrow_fixups.push((narrow(at)?, import));
+        let addend = reference.addend;
+        let written = match narrow_field {
+            Narrow::Number => self.write(Form::Number(Range::Signed32), at, addend)?,
+            // The operand is the value's alone, so there is no room for a number beside it.
+            Narrow::Aarch64(_) if addend != 0 => Err(Misfit::OutOfReach),
+            Narrow::Aarch64(operand) => match self.bytes_mut(at, 4)?.first_chunk_mut() {
+                Some(bytes) => operand.prepare(bytes),
+                None => Err(Misfit::Instruction),
+            },
+        };
+        written.map_err(|misfit| self.misfit(section, reference, addend, misfit))
     }
 
     /// Leads the load with its field at `at` through the veneer that it has.
@@ -345,9 +388,27 @@ impl<'a> Writer<'_, 'a> {
         self.bytes(veneer, &found.veneer)
     }
 
+    fn misfit(
+        &self,
+        section: usize,
+        reference: &Reference<'_>,
+        value: i64,
+        misfit: Misfit,
+    ) -> LinkError {
+        match misfit {
+            Misfit::OutOfReach => self.out_of_reach(section, reference, value),
+            Misfit::Instruction => LinkError::WrongInstruction {
+                relocation: self.input.target.name(reference.kind),
+                site: self
+                    .input
+                    .site(section, reference.offset, &reference.symbol),
+            },
+        }
+    }
+
     fn out_of_reach(&self, section: usize, reference: &Reference<'_>, value: i64) -> LinkError {
         LinkError::OutOfReach {
-            relocation: reference.relocation,
+            relocation: self.input.target.name(reference.kind),
             value,
             site: self
                 .input
@@ -420,4 +481,9 @@ pub(super) fn narrow(value: u64) -> Result<u32, LinkError> {
         needed: value,
         limit: u32::MAX.into(),
     })
+}
+
+/// The beginning of the page of 4 KiB in which `place` lies: images that ask for pages begin with one.
+fn page(place: u64) -> u64 {
+    place & !0xfff
 }

@@ -10,7 +10,7 @@
 
 use super::reach::{Indexed, Reached};
 use super::read::{Input, LE, Rela, Value};
-use super::relocate_x86_64::may_be_shared;
+use super::reference::may_be_shared;
 use super::sections::{Section, SectionKind};
 use crate::error::LinkError;
 use rustc_hash::FxHashMap;
@@ -34,7 +34,7 @@ pub(super) fn sharable(
     let mut kept = Vec::new();
     let mut ids = Vec::new();
     let mut by_name: FxHashMap<&[u8], usize> = FxHashMap::default();
-    for &id in &reached.sharable.symbols {
+    for &id in &reached.sharable.keys {
         let symbol = input.symbol(id)?;
         let direct = reached.direct.get(id as usize).copied().unwrap_or(true);
         if may_be_shared(&symbol) && !direct && symbol.size != 0 {

@@ -123,7 +123,7 @@ impl Dump {
             MAGIC,
             VERSION,
             HEADER_SIZE,
-            crate::image::format::MACHINE_X86_64.into(),
+            crate::image::format::MACHINE_HERE.into(),
             0,
             std::process::id(),
         ] {

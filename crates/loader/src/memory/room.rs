@@ -311,6 +311,7 @@ mod tests {
 
     fn shape(payload: usize, data: usize) -> Shape {
         Shape {
+            machine: crate::image::format::MACHINE_HERE,
             payload_size: payload,
             data_memory_size: data,
             alignment: 16,

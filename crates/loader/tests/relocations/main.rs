@@ -5,47 +5,27 @@
 //! refused with an error that says where. The table holds what happened, so it cannot claim more. Run
 //! with `REKINDLE_BLESS=1` to write it.
 
+mod aarch64;
 mod cases;
 #[path = "../compiled/mod.rs"]
 mod compiled;
+#[path = "../foreign/mod.rs"]
+mod foreign;
 mod lld;
+mod names;
+#[path = "../placed/mod.rs"]
+mod placed;
 #[path = "../whole/mod.rs"]
 mod whole;
+mod x86_64;
 
-use cases::{CASES, Case, Meet, Proof};
-use compiled::{Host, assembly, function};
+use cases::{CASES, Case, Proof};
 use object::elf;
-use rekindle_cache_core::artifact::{Loader, Symbols};
+use rekindle_cache_core::artifact::Loader;
 use rekindle_loader::{LinkError, LoadError, NativeLoader};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 use whole::{Answer, first_installed, skip};
-
-/// Kinds that compilers emit for position-independent code, the large model and all models of
-/// thread-locals included: none of them may be refused altogether.
-const EMITTED: &[u32] = &[
-    elf::R_X86_64_64,
-    elf::R_X86_64_PC32,
-    elf::R_X86_64_PLT32,
-    elf::R_X86_64_GOTPCREL,
-    elf::R_X86_64_GOTPCRELX,
-    elf::R_X86_64_REX_GOTPCRELX,
-    elf::R_X86_64_CODE_4_GOTPCRELX,
-    elf::R_X86_64_TLSGD,
-    elf::R_X86_64_TLSLD,
-    elf::R_X86_64_DTPOFF32,
-    elf::R_X86_64_GOTTPOFF,
-    elf::R_X86_64_GOTPC32_TLSDESC,
-    elf::R_X86_64_TLSDESC_CALL,
-    elf::R_X86_64_GOT64,
-    elf::R_X86_64_GOTOFF64,
-    elf::R_X86_64_GOTPC64,
-    elf::R_X86_64_PC64,
-    elf::R_X86_64_PLTOFF64,
-];
-
-/// What a slot of a case leads to.
-static OUTSIDE_DATA: i32 = 42;
 
 /// What happened to a case.
 enum Happened {
@@ -55,69 +35,37 @@ enum Happened {
     Refused(LinkError),
 }
 
-/// Links, loads, runs and compares one case.
-fn try_case(case: &Case, linker: Option<&str>) -> Answer<Happened> {
-    let source = format!(".globl test\n{}", case.source);
-    let mut object = assembly(&source).map_err(|error| error.to_string())?;
-    if let Some(written_as) = case.written_as {
-        change_kind(&mut object, written_as, case.kind)?;
-    }
-    if !has_kind(&object, case.kind)? {
-        return Err("the assembler made another relocation of it".into());
-    }
-    let labels = lld::labels(&object)?;
-    let mut roots: Vec<&str> = labels.iter().map(String::as_str).collect();
-    roots.push("test");
-
-    let loader = NativeLoader::new();
-    let image = match loader.prepare(&object, &roots) {
-        Ok(image) => image,
-        Err(LoadError::Link(error)) => return Ok(Happened::Refused(error)),
-        Err(error) => return Err(error.into()),
-    };
-    if case.proof == Proof::Refuse {
-        // What it would compute nobody knows.
-        return Err("not refused".into());
-    }
-    let outside = &raw const OUTSIDE_DATA as u64;
-    let host = Host(HashMap::from([("outside_data", outside)]));
-    // SAFETY: the image is of a case's source.
-    let code = unsafe { loader.load(image.as_ref(), &host) }?;
-    let run = || -> Answer<()> {
-        let test = function(&code, "test").map_err(|error| error.to_string())?;
-        match test() as i32 {
-            42 => Ok(()),
-            other => Err(format!("it returned {other}").into()),
-        }
-    };
-    let compare = |meet: Meet| -> Answer<()> {
-        let Some(linker) = linker else {
-            return Ok(());
-        };
-        let names = ["outside_data", "labs"];
-        let used: Vec<_> = names
-            .into_iter()
-            .filter(|name| case.source.contains(name))
-            .map(|name| (name, host.address_of(name)))
-            .collect();
-        lld::compare(linker, &object, &code, meet, &used)
-    };
-    match case.proof {
-        Proof::Refuse => Err("not refused".into()),
-        Proof::Run => run().map(|()| Happened::Ran),
-        Proof::RunAndCompare(meet) => {
-            run()?;
-            compare(meet).map(|()| Happened::RanAndCompared)
-        }
-        Proof::Compare(meet) => compare(meet).map(|()| Happened::Compared),
-    }
+/// The kinds of one target, and how they are tried.
+struct Suite {
+    title: &'static str,
+    names: &'static [(u32, &'static str)],
+    emitted: &'static [u32],
+    try_case: fn(&Case, Option<&str>) -> Answer<Happened>,
 }
 
-impl Host {
-    /// Where the loader will have found `name`.
-    fn address_of(&self, name: &str) -> u64 {
-        let known = self.address(rekindle_cache_core::symbol_hash(name), name);
-        known.unwrap_or(libc::labs as *const () as u64)
+const X86_64: Suite = Suite {
+    title: "x86-64, ELF",
+    names: names::X86_64,
+    emitted: x86_64::EMITTED,
+    try_case: x86_64::try_case,
+};
+
+const AARCH64: Suite = Suite {
+    title: "AArch64, ELF",
+    names: names::AARCH64,
+    emitted: aarch64::EMITTED,
+    try_case: aarch64::try_case,
+};
+
+/// What the linker makes of an object whose roots are `test` and the labels for lld.
+fn link(object: &[u8]) -> Answer<Result<Vec<u8>, LinkError>> {
+    let labels = lld::labels(object)?;
+    let mut roots: Vec<&str> = labels.iter().map(String::as_str).collect();
+    roots.push("test");
+    match NativeLoader::new().prepare(object, &roots) {
+        Ok(image) => Ok(Ok(image.bytes)),
+        Err(LoadError::Link(error)) => Ok(Err(error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -164,65 +112,105 @@ fn change_kind(object: &mut [u8], from: u32, to: u32) -> Answer<()> {
     })
 }
 
-/// Tries all cases; the row of each, and what went wrong.
-fn try_all(linker: Option<&str>) -> (Vec<(&'static Case, Happened)>, Vec<String>) {
-    let mut rows = Vec::new();
-    let mut wrong = Vec::new();
-    for case in CASES {
-        let name = kind_name(case.kind);
-        match try_case(case, linker) {
-            Ok(Happened::Refused(error)) => {
-                // What is not linked yet may be refused for another relocation beside it.
-                let about = match case.proof {
-                    Proof::Refuse => name,
-                    _ => "R_X86_64_",
+impl Suite {
+    /// Tries `cases`; the rows of the page, or what went wrong.
+    fn try_all(&self, cases: &[Case], linker: Option<&str>) -> Result<String, String> {
+        let mut rows = String::new();
+        let mut wrong = Vec::new();
+        let mut proven: BTreeMap<u32, usize> = BTreeMap::new();
+        for case in cases {
+            let name = self.name(case.kind);
+            let happened = match (self.try_case)(case, linker) {
+                Ok(happened) => happened,
+                Err(error) => {
+                    wrong.push(format!("{name}, {}: {error}", case.what));
+                    continue;
+                }
+            };
+            if let Happened::Refused(error) = &happened {
+                let fault = match case.proof {
+                    Proof::Refuse => fault_of(error, name),
+                    _ => Some(error.to_string()),
                 };
-                if let Some(fault) = fault_of(&error, about) {
+                if let Some(fault) = fault {
                     wrong.push(format!("{name}, {}: {fault}", case.what));
                 }
-                rows.push((case, Happened::Refused(error)));
             }
-            Ok(happened) => rows.push((case, happened)),
-            Err(error) => wrong.push(format!("{name}, {}: {error}", case.what)),
+            let works = !matches!(happened, Happened::Refused(_));
+            *proven.entry(case.kind).or_default() += usize::from(works);
+            let (kind, what) = (case.kind, case.what);
+            rows += &format!("| {kind} | {name} | {what} | {} |\n", proof(&happened));
+        }
+        for (kind, name) in self.names {
+            if !proven.contains_key(kind) {
+                wrong.push(format!("{name} is in no case"));
+            }
+        }
+        for kind in self.emitted {
+            if proven.get(kind).is_none_or(|cases| *cases == 0) {
+                wrong.push(format!("{} is emitted by compilers", self.name(*kind)));
+            }
+        }
+        match wrong.is_empty() {
+            true => Ok(rows),
+            false => Err(wrong.join("\n")),
         }
     }
-    (rows, wrong)
+
+    /// The specification's name of a kind.
+    fn name(&self, kind: u32) -> &'static str {
+        let known = self.names.iter().find(|(number, _)| *number == kind);
+        known.map_or("unnamed", |(_, name)| name)
+    }
+
+    /// Holds the part of the page about this target against `rows`, or writes it.
+    fn check_page(&self, rows: &str) -> Answer<()> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/relocations.md");
+        let page = std::fs::read_to_string(&path).unwrap_or_default();
+        let head = format!(
+            "## {}\n\n| number | kind | what it refers to | proven by |\n| ---: | --- | --- | --- |\n",
+            self.title
+        );
+        if page.contains(&format!("{head}{rows}")) {
+            return Ok(());
+        }
+        if std::env::var_os("REKINDLE_BLESS").is_none() {
+            let title = self.title;
+            return Err(format!(
+                "the part on {title} of docs/relocations.md is out of date; run this test with REKINDLE_BLESS=1"
+            )
+            .into());
+        }
+        let start = page.find(&format!("## {}\n", self.title));
+        let (before, rest) = page.split_at(start.unwrap_or(page.len()));
+        let after = rest.get(2..).and_then(|rest| rest.find("\n## "));
+        let after = after.and_then(|at| rest.get(at + 2..)).unwrap_or("");
+        let gap = if after.is_empty() { "" } else { "\n" };
+        std::fs::write(&path, format!("{before}{head}{rows}{gap}{after}"))?;
+        Ok(())
+    }
 }
 
 /// What an error lacks that someone who reads it needs.
 fn fault_of(error: &LinkError, name: &str) -> Option<String> {
     let text = error.to_string();
     // They all say the symbol, the section and the offset the same way; a number will do as a name.
-    let says_where = text.contains("referred to at .") && text.contains("+0x");
+    let says_where = text.contains("referred to at ") && text.contains("+0x");
     let says_what = text.contains(name) || text.contains("of an unknown name");
-    (!says_where || !says_what).then(|| format!("the error does not say where: {text}"))
+    // A contradiction of the object's has no kind.
+    let is_malformed = matches!(error, LinkError::Malformed { .. });
+    (!says_where || !(says_what || is_malformed))
+        .then(|| format!("the error does not say where: {text}"))
 }
 
-fn page(rows: &[(&Case, Happened)]) -> String {
-    let mut page = "# Relocations of x86-64\n\n\
-        How each kind is proven. This page is written by a test (`cargo test -p rekindle-loader --test\n\
-        relocations` with `REKINDLE_BLESS=1`), which fails when what happens is something else.\n\n\
-        - *ran*: an object with it was linked, loaded and run, and computed the right number.\n\
-        - *lld*: lld linked the same object for the addresses at which it was loaded here, and the bytes\n  \
-          are the same.\n\
-        - *refused*: linking fails with this error, which names symbol, section and offset.\n\n\
-        | number | kind | what it refers to | proven by |\n| ---: | --- | --- | --- |\n"
-        .to_owned();
-    for (case, happened) in rows {
-        let proof = match happened {
-            Happened::Ran => "ran".to_owned(),
-            Happened::RanAndCompared => "ran; lld".to_owned(),
-            Happened::Compared => "lld".to_owned(),
-            Happened::Refused(error) => format!("refused: `{}`", variant(error)),
-        };
-        page += &format!(
-            "| {} | {} | {} | {proof} |\n",
-            case.kind,
-            kind_name(case.kind),
-            case.what
-        );
+/// What the page says of a case.
+fn proof(happened: &Happened) -> String {
+    match happened {
+        Happened::Ran => "ran".to_owned(),
+        Happened::RanAndCompared => "ran; lld".to_owned(),
+        Happened::Compared => "lld".to_owned(),
+        Happened::Refused(error) => format!("refused: `{}`", variant(error)),
     }
-    page
 }
 
 /// The name of an error's variant.
@@ -234,67 +222,30 @@ fn variant(error: &LinkError) -> String {
         .to_owned()
 }
 
-/// The ABI's name of a kind.
-fn kind_name(kind: u32) -> &'static str {
-    KIND_NAMES
-        .iter()
-        .find(|(number, _)| *number == kind)
-        .map_or("unnamed", |(_, name)| name)
-}
-
-macro_rules! kind_names {
-    ($($name:ident),* $(,)?) => {
-        /// Every kind that the x86-64 ABI has and `object` knows.
-        const KIND_NAMES: &[(u32, &str)] = &[$((elf::$name, stringify!($name))),*];
-    };
-}
-kind_names! {
-    R_X86_64_NONE, R_X86_64_64, R_X86_64_PC32, R_X86_64_GOT32, R_X86_64_PLT32, R_X86_64_COPY,
-    R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT, R_X86_64_RELATIVE, R_X86_64_GOTPCREL, R_X86_64_32,
-    R_X86_64_32S, R_X86_64_16, R_X86_64_PC16, R_X86_64_8, R_X86_64_PC8, R_X86_64_DTPMOD64,
-    R_X86_64_DTPOFF64, R_X86_64_TPOFF64, R_X86_64_TLSGD, R_X86_64_TLSLD, R_X86_64_DTPOFF32,
-    R_X86_64_GOTTPOFF, R_X86_64_TPOFF32, R_X86_64_PC64, R_X86_64_GOTOFF64, R_X86_64_GOTPC32,
-    R_X86_64_GOT64, R_X86_64_GOTPCREL64, R_X86_64_GOTPC64, R_X86_64_GOTPLT64, R_X86_64_PLTOFF64,
-    R_X86_64_SIZE32, R_X86_64_SIZE64, R_X86_64_GOTPC32_TLSDESC, R_X86_64_TLSDESC_CALL,
-    R_X86_64_TLSDESC, R_X86_64_IRELATIVE, R_X86_64_RELATIVE64, R_X86_64_GOTPCRELX,
-    R_X86_64_REX_GOTPCRELX, R_X86_64_CODE_4_GOTPCRELX, R_X86_64_CODE_4_GOTTPOFF,
-    R_X86_64_CODE_4_GOTPC32_TLSDESC, R_X86_64_CODE_5_GOTPCRELX, R_X86_64_CODE_5_GOTTPOFF,
-    R_X86_64_CODE_5_GOTPC32_TLSDESC, R_X86_64_CODE_6_GOTPCRELX, R_X86_64_CODE_6_GOTTPOFF,
-    R_X86_64_CODE_6_GOTPC32_TLSDESC,
-}
-
-#[test]
-fn every_kind_is_proven_and_the_page_says_how() -> Answer<()> {
+/// Tries one target's cases, and holds the page against what happened.
+fn prove(suite: &Suite, cases: &[Case]) -> Answer<()> {
+    // One at a time: they write one file.
+    static PAGE: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let linker = first_installed(&["ld.lld-22", "ld.lld-21", "ld.lld-19", "ld.lld"]);
-    let (rows, wrong) = try_all(linker);
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-
-    let mut proven: BTreeMap<u32, usize> = BTreeMap::new();
-    for (case, happened) in &rows {
-        let works = !matches!(happened, Happened::Refused(_));
-        *proven.entry(case.kind).or_default() += usize::from(works);
-    }
-    for (kind, name) in KIND_NAMES {
-        assert!(proven.contains_key(kind), "{name} is in no case");
-    }
-    for kind in EMITTED {
-        let works = proven.get(kind).is_some_and(|cases| *cases > 0);
-        assert!(works, "{} is emitted by compilers", kind_name(*kind));
-    }
-
+    let rows = suite.try_all(cases, linker)?;
     if linker.is_none() {
         skip("docs/relocations.md against lld", "lld is not installed");
         return Ok(());
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/relocations.md");
-    let page = page(&rows);
-    if std::env::var_os("REKINDLE_BLESS").is_some() {
-        std::fs::write(&path, &page)?;
+    let _turn = PAGE.lock().map_err(|error| error.to_string())?;
+    suite.check_page(&rows)
+}
+
+#[test]
+fn every_kind_of_x86_64() -> Answer<()> {
+    prove(&X86_64, CASES)
+}
+
+#[test]
+fn every_kind_of_aarch64() -> Answer<()> {
+    if let Some(lack) = foreign::lacks() {
+        skip("relocations of AArch64", lack);
+        return Ok(());
     }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        committed == page,
-        "docs/relocations.md is out of date; run this test with REKINDLE_BLESS=1"
-    );
-    Ok(())
+    prove(&AARCH64, &aarch64::cases())
 }

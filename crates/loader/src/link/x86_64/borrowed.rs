@@ -22,20 +22,20 @@
 use rustc_hash::FxHashMap;
 
 /// Bytes of a veneer: at most 20, in whole words.
-pub(super) const VENEER_SIZE: u64 = 24;
+pub(in crate::link) const VENEER_SIZE: u64 = 24;
 
 /// Bytes in front of the field of the two instructions.
 const FRONT: usize = 3;
 
 /// An instruction that can be made to go through a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Borrowing {
+pub(in crate::link) enum Borrowing {
     Address,
     Value,
 }
 
 /// Which of the two instructions `code` is up to its field, if it is one.
-pub(super) fn borrowing(code: &[u8]) -> Option<Borrowing> {
+pub(in crate::link) fn borrowing(code: &[u8]) -> Option<Borrowing> {
     let before = |distance: usize| code.len().checked_sub(distance).and_then(|at| code.get(at));
     let (&rex, &opcode, &operand) = (before(3)?, before(2)?, before(1)?);
     let is_wide = rex & 0xf8 == 0x48;
@@ -58,38 +58,38 @@ pub(super) fn borrowing(code: &[u8]) -> Option<Borrowing> {
 
 /// Sites with a veneer, in the order in which they were met.
 #[derive(Default)]
-pub(super) struct Veneers {
+pub(in crate::link) struct Veneers {
     /// By section and offset of the field.
     numbers: FxHashMap<(usize, u64), u64>,
 }
 
 impl Veneers {
-    pub(super) fn insert(&mut self, section: usize, offset: u64) {
+    pub(in crate::link) fn insert(&mut self, section: usize, offset: u64) {
         let next = self.len();
         self.numbers.entry((section, offset)).or_insert(next);
     }
 
     /// The number of the veneer of a site.
-    pub(super) fn get(&self, section: usize, offset: u64) -> Option<u64> {
+    pub(in crate::link) fn get(&self, section: usize, offset: u64) -> Option<u64> {
         self.numbers.get(&(section, offset)).copied()
     }
 
     /// How many there are.
-    pub(super) fn len(&self) -> u64 {
+    pub(in crate::link) fn len(&self) -> u64 {
         self.numbers.len() as u64
     }
 }
 
 /// What takes the place of a load, and its veneer.
-pub(super) struct Detour {
+pub(in crate::link) struct Detour {
     /// From the beginning of the instruction.
-    pub(super) jump: [u8; FRONT + 4],
-    pub(super) veneer: Vec<u8>,
+    pub(in crate::link) jump: [u8; FRONT + 4],
+    pub(in crate::link) veneer: Vec<u8>,
 }
 
 /// An instruction whose first bytes are `front`, made to go through the slot at `slot`, and `offset` bytes
 /// from there. The field lies at `field`, the veneer at `veneer`. `None` if something is out of reach.
-pub(super) fn detour(
+pub(in crate::link) fn detour(
     front: [u8; FRONT],
     offset: i64,
     field: u64,

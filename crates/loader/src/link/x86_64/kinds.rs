@@ -3,7 +3,7 @@
 use object::elf;
 
 /// The ABI's name of a kind of relocation.
-pub(super) fn name(kind: u32) -> &'static str {
+pub(in crate::link) fn name(kind: u32) -> &'static str {
     match kind {
         elf::R_X86_64_64 => "R_X86_64_64",
         elf::R_X86_64_PC32 => "R_X86_64_PC32",
