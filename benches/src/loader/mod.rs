@@ -19,7 +19,6 @@ mod dlopen;
 mod elf;
 mod first_touch;
 mod orc;
-mod orc_api;
 mod rekindle;
 mod run;
 mod sources;
@@ -30,6 +29,7 @@ use crate::row::Row;
 use anyhow::{Context, Result, ensure};
 use orc::Setup;
 use rekindle::{From, Rekindle};
+use rekindle_loader_peers::{LLVM_19, LLVM_22};
 use run::Contender;
 use std::path::{Path, PathBuf};
 use work::{Subject, Work};
@@ -43,7 +43,7 @@ pub(crate) fn measure(wanted: &[String], subjects: &[String]) -> Result<Vec<Row>
         all
     };
     // A host with LLVM in it is linked to LLVM, and whoever looks for a symbol finds it there first.
-    if let Err(error) = dlopen::make_global(orc_api::LLVM_22) {
+    if let Err(error) = dlopen::make_global(LLVM_22) {
         eprintln!("left out: ORC of LLVM 22, since {error:#}");
     }
     // What the objects need of C++; a host of such code has it.
@@ -98,7 +98,7 @@ fn contenders(work: &Work) -> Vec<Contender> {
         };
         contender(name, orc::Orc::new(setup))
     };
-    let new = orc_api::LLVM_22;
+    let new = LLVM_22;
     let mut all = vec![
         contender("rekindle-image", Ok(Rekindle::new(From::Image))),
         contender("rekindle-object", Ok(Rekindle::new(From::Object))),
@@ -121,7 +121,7 @@ fn contenders(work: &Work) -> Vec<Contender> {
     }
     if work.name.starts_with("comdat") {
         // Much slower here in the newer version, so that the older has to be there as well.
-        all.push(orc("orc-jitlink-19", orc_api::LLVM_19, false, false));
+        all.push(orc("orc-jitlink-19", LLVM_19, false, false));
     }
     all
 }

@@ -3,9 +3,9 @@
 //! JITLink is set up by `LLJIT` itself, as its users have it: registration of unwind tables included.
 //! A bare JITDylib with a view of the process is the least that an object can be given.
 
-use super::orc_api::{Api, ErrorRef, LookupName, Ref, SearchOrder, SymbolPair};
 use super::work::{Subject, Unit, Work, call};
 use anyhow::{Context, Result};
+use rekindle_loader_peers::orc::api::{Api, ErrorRef, LookupName, Ref, SearchOrder, SymbolPair};
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::null_mut;
 
@@ -92,7 +92,8 @@ impl Orc {
                 context,
             );
         }
-        self.api.check(found.error)?;
+        // SAFETY: LLVM gave the error just now.
+        unsafe { self.api.check(found.error) }?;
         usize::try_from(found.address).context("no address")
     }
 }
@@ -165,10 +166,11 @@ impl Subject for Orc {
         // SAFETY: the buffer does not own the bytes, which outlive the JIT; it is consumed.
         let error = unsafe {
             let start = unit.object.as_ptr().cast();
-            let buffer = (self.api.memory_buffer)(start, unit.object.len(), name, 0);
+            let buffer = (self.api.borrowing_buffer)(start, unit.object.len(), name, 0);
             (self.api.add_object)(self.jit, library, buffer)
         };
-        self.api.check(error)?;
+        // SAFETY: LLVM gave the error just now.
+        unsafe { self.api.check(error) }?;
         let entry = self.look_up(library, unit)?;
         // SAFETY: it is the unit's factory.
         Ok(unsafe { call(entry) })
@@ -177,7 +179,9 @@ impl Subject for Orc {
     fn end(&mut self) -> Result<()> {
         let jit = std::mem::replace(&mut self.jit, null_mut());
         // SAFETY: the JIT is ours, and nothing of what it loaded is used any more.
-        let error = unsafe { (self.api.dispose_jit)(jit) };
-        self.api.check(error)
+        unsafe {
+            let error = (self.api.dispose_jit)(jit);
+            Ok(self.api.check(error)?)
+        }
     }
 }

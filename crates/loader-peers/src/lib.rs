@@ -16,7 +16,7 @@
 
 mod error;
 #[cfg(feature = "orc")]
-mod orc;
+pub mod orc;
 mod outside;
 mod process;
 #[cfg(feature = "dlopen")]

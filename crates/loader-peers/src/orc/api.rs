@@ -1,4 +1,4 @@
-//! LLVM's C API as far as ORC is wanted, taken from `libLLVM` at run time.
+//! LLVM's C API as far as ORC is wanted, taken from `libLLVM` at run time; the benchmarks use it too.
 //!
 //! Linking it would make everybody who builds this crate install LLVM's headers, and would allow one
 //! version only. Its symbols carry versions, so that two versions can be in one process, each opened
@@ -16,57 +16,66 @@ pub const LLVM_22: &CStr = c"libLLVM.so.22.1";
 pub const LLVM_19: &CStr = c"libLLVM.so.19.1";
 
 /// A pointer to one of LLVM's own objects.
-pub(super) type Ref = *mut c_void;
+pub type Ref = *mut c_void;
 
 /// An error of LLVM's, or null.
-pub(super) type ErrorRef = *mut c_void;
+pub type ErrorRef = *mut c_void;
 
 /// `LLVMJITSymbolGenericFlagsExported`.
-pub(super) const EXPORTED: u8 = 1;
+pub const EXPORTED: u8 = 1;
 
 /// `LLVMOrcCJITDylibSearchOrderElement`.
 #[repr(C)]
-pub(super) struct SearchOrder {
-    pub(super) library: Ref,
+pub struct SearchOrder {
+    /// The `JITDylib`.
+    pub library: Ref,
     /// 0: exported symbols only.
-    pub(super) flags: i32,
+    pub flags: i32,
 }
 
 /// `LLVMOrcCLookupSetElement`.
 #[repr(C)]
-pub(super) struct LookupName {
-    pub(super) name: Ref,
+pub struct LookupName {
+    /// An interned name.
+    pub name: Ref,
     /// 0: required.
-    pub(super) flags: i32,
+    pub flags: i32,
 }
 
 /// `LLVMOrcCSymbolMapPair`, with `LLVMJITEvaluatedSymbol` unfolded.
 #[repr(C)]
-pub(super) struct SymbolPair {
-    pub(super) name: Ref,
-    pub(super) address: u64,
-    pub(super) generic_flags: u8,
-    pub(super) target_flags: u8,
+pub struct SymbolPair {
+    /// An interned name.
+    pub name: Ref,
+    /// What it stands for.
+    pub address: u64,
+    /// `LLVMJITSymbolGenericFlags`.
+    pub generic_flags: u8,
+    /// Flags of the target's own.
+    pub target_flags: u8,
 }
 
 /// What `LLVMOrcExecutionSessionLookup` calls with the addresses.
-pub(super) type HandleResult =
+pub type HandleResult =
     extern "C" fn(error: ErrorRef, result: *const SymbolPair, count: usize, context: *mut c_void);
 
 /// What makes an object layer for a JIT.
-pub(super) type MakeLayer =
+pub type MakeLayer =
     extern "C" fn(context: *mut c_void, session: Ref, triple: *const c_char) -> Ref;
 
 macro_rules! functions {
     ($($field:ident: $symbol:literal, fn($($argument:ty),*) $(-> $result:ty)?;)*) => {
         /// The functions, by their names without the prefix.
-        pub(super) struct Api {
-            $(pub(super) $field: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
+        pub struct Api {
+            $(#[doc = "A function of LLVM's C interface."] pub $field: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
         }
 
         impl Api {
             /// Opens `library` and finds them all.
-            pub(super) fn open(library: &CStr) -> Result<Self, PeerError> {
+            ///
+            /// # Errors
+            /// It cannot be opened, or has not all of them.
+            pub fn open(library: &CStr) -> Result<Self, PeerError> {
                 // SAFETY: LLVM's initialisers may run at any time.
                 let opened = unsafe { Library::open(library, libc::RTLD_LOCAL) }?;
                 Ok(Self {
@@ -94,12 +103,15 @@ functions! {
     dispose_error_message: c"LLVMDisposeErrorMessage", fn(*mut c_char);
     memory_buffer: c"LLVMCreateMemoryBufferWithMemoryRangeCopy",
         fn(*const c_char, usize, *const c_char) -> Ref;
+    borrowing_buffer: c"LLVMCreateMemoryBufferWithMemoryRange",
+        fn(*const c_char, usize, *const c_char, i32) -> Ref;
     create_builder: c"LLVMOrcCreateLLJITBuilder", fn() -> Ref;
     set_layer_creator: c"LLVMOrcLLJITBuilderSetObjectLinkingLayerCreator",
         fn(Ref, MakeLayer, *mut c_void);
     rtdyld_layer: c"LLVMOrcCreateRTDyldObjectLinkingLayerWithSectionMemoryManager",
         fn(Ref) -> Ref;
     create_jit: c"LLVMOrcCreateLLJIT", fn(*mut Ref, Ref) -> ErrorRef;
+    dispose_jit: c"LLVMOrcDisposeLLJIT", fn(Ref) -> ErrorRef;
     session: c"LLVMOrcLLJITGetExecutionSession", fn(Ref) -> Ref;
     create_library: c"LLVMOrcExecutionSessionCreateBareJITDylib",
         fn(Ref, *const c_char) -> Ref;
@@ -115,12 +127,18 @@ functions! {
 }
 
 impl Api {
-    /// What an error says, or nothing. The error is consumed.
-    pub(super) fn check(&self, error: ErrorRef) -> Result<(), PeerError> {
+    /// What an error says, or nothing.
+    ///
+    /// # Errors
+    /// The error's words.
+    ///
+    /// # Safety
+    /// The error is one that LLVM just gave, or null. It is consumed.
+    pub unsafe fn check(&self, error: ErrorRef) -> Result<(), PeerError> {
         if error.is_null() {
             return Ok(());
         }
-        // SAFETY: the error is not null and is consumed; the message is a string, and freed by the
+        // SAFETY: the caller vouches for the error, which is not null and is consumed; the message is a string, and freed by the
         // function that is there for it, once it is copied.
         let message = unsafe {
             let raw = (self.error_message)(error);

@@ -5,7 +5,7 @@
 //! left in the process. A bare `JITDylib` runs no initialisers and has no thread-locals; LLVM's own
 //! platform, which does, needs a runtime library that is not part of LLVM's.
 
-mod api;
+pub mod api;
 
 use crate::error::PeerError;
 use crate::outside::{check_roots, checked_copy, given, loaded_size};
@@ -80,7 +80,8 @@ impl OrcLoader {
             }
             (api.create_jit)(&raw mut jit, builder)
         };
-        api.check(error)?;
+        // SAFETY: LLVM gave the error just now.
+        unsafe { api.check(error) }?;
         // SAFETY: the JIT was made just now.
         let session = unsafe { (api.session)(jit) };
         Ok(Self {
@@ -119,7 +120,8 @@ impl Jit {
                 let unit = (self.api.absolute_symbols)(pairs.as_ptr(), pairs.len());
                 (self.api.define)(library, unit)
             };
-            self.api.check(error)?;
+            // SAFETY: LLVM gave the error just now.
+            unsafe { self.api.check(error) }?;
         }
         Ok(library)
     }
@@ -159,7 +161,8 @@ impl Jit {
                 context,
             );
         }
-        self.api.check(found.error)?;
+        // SAFETY: LLVM gave the error just now.
+        unsafe { self.api.check(found.error) }?;
         Ok(found.address)
     }
 }
@@ -226,7 +229,8 @@ impl Loader for OrcLoader {
             let buffer = (api.memory_buffer)(copy.as_ptr().cast(), copy.len(), c"image".as_ptr());
             (api.add_object)(self.jit.jit, library, buffer)
         };
-        api.check(error)?;
+        // SAFETY: LLVM gave the error just now.
+        unsafe { api.check(error) }?;
         let exports: Vec<&str> = (file.symbols())
             .filter(|symbol| symbol.is_global() && symbol.is_definition())
             .filter(|symbol| symbol.scope() == object::SymbolScope::Dynamic)
