@@ -57,6 +57,8 @@ pub(crate) fn installed(programs: &[&'static str]) -> Option<&'static str> {
 pub(crate) enum Linked {
     Shared,
     Static,
+    /// Not at all.
+    None,
 }
 
 /// Compiles `sources` of `tests/programs` to a program (or, by `flags`, something else) at `target`.
@@ -80,6 +82,7 @@ pub(crate) fn compile(
             command.arg("-L").arg(libraries()).arg("-lrekindle");
             command.arg(format!("-Wl,-rpath,{}", run_path().display()));
         }
+        Linked::None => {}
         Linked::Static => {
             command.arg(libraries().join("librekindle.a"));
             command.args(["-lpthread", "-ldl", "-lm"]);

@@ -35,3 +35,29 @@ fn the_c_header_is_valid_c_and_cpp_for_both_compilers() {
         }
     }
 }
+
+#[test]
+fn the_cpp_layer_is_valid_with_exceptions_and_without() {
+    let text = "#include <rekindle.hpp>\n#include <rekindle.hpp>\nint main() { return 0; }\n";
+    for compiler in ["g++", "clang++-22"] {
+        let Some(compiler) = installed(&[compiler]) else {
+            continue;
+        };
+        for standard in ["-std=c++20", "-std=c++23"] {
+            check(
+                compiler,
+                "c++",
+                standard,
+                text,
+                &["-Wshadow=local"][..usize::from(compiler == "g++")],
+            );
+            check(
+                compiler,
+                "c++",
+                standard,
+                text,
+                &["-fno-exceptions", "-fno-rtti"],
+            );
+        }
+    }
+}

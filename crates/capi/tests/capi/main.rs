@@ -3,5 +3,6 @@
 
 mod build;
 mod c_host;
+mod cpp_host;
 mod headers;
 mod modules;

@@ -1,0 +1,56 @@
+//! Hosts in C++: the layer over the header, with exceptions and without, and libraries that hosts open.
+
+use crate::build::{Linked, compile, installed, succeed};
+use std::process::Command;
+
+const CPP: &[&str] = &["-std=c++20", "-pthread"];
+
+#[test]
+fn the_layer_keeps_exceptions_caches_and_threads_apart() {
+    for compiler in ["c++", "clang++-22"] {
+        let Some(compiler) = installed(&[compiler]) else {
+            continue;
+        };
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let program = folder.path().join("layer");
+        compile(compiler, CPP, &["layer.cpp"], Linked::Shared, &program);
+        let written = succeed(Command::new(&program).arg(folder.path()));
+        assert_eq!(written, "all well\n");
+    }
+}
+
+#[test]
+fn hosts_without_exceptions_get_values() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let program = folder.path().join("no_exceptions");
+    let flags = ["-std=c++20", "-fno-exceptions"];
+    compile(
+        "c++",
+        &flags,
+        &["no_exceptions.cpp"],
+        Linked::Shared,
+        &program,
+    );
+    succeed(&mut Command::new(&program));
+}
+
+/// The library stays in the process once it has opened a cache, since there is code that calls it and a
+/// thread that runs in it.
+#[test]
+fn libraries_that_use_the_cache_are_opened_and_closed() {
+    for linked in [Linked::Shared, Linked::Static] {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let (host, plugin) = (
+            folder.path().join("host"),
+            folder.path().join("libplugin.so"),
+        );
+        let flags = ["-std=c++20", "-shared", "-fPIC", "-Wl,--build-id"];
+        compile("c++", &flags, &["plugin.cpp"], linked, &plugin);
+        compile("cc", &["-std=c11"], &["plugin_host.c"], Linked::None, &host);
+        for expected in ["4 hits\n", "6 hits\n"] {
+            let mut command = Command::new(&host);
+            let written = succeed(command.arg(&plugin).arg(folder.path().join("cache")));
+            assert_eq!(written, expected);
+        }
+    }
+}
