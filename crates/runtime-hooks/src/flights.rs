@@ -9,7 +9,11 @@
 //! ends. Who waits says so by a lock on the next byte, so that the first publishes what it made before it
 //! lets go, and otherwise does not. The wait is bounded by what compiling is known to take, so a process
 //! that was stopped holds nobody up for longer than doing the work again would.
+//!
+//! A child that is forked while a definition is compiled goes on compiling it, and leaves the lead, the locks
+//! and whoever waits to its parent: open files, and so their locks, belong to both.
 
+use rekindle_cache_core::fork::Sentinel;
 use rekindle_cache_core::key::FormKey;
 use rustc_hash::FxHashMap;
 use rustix::fs::OFlags;
@@ -47,6 +51,8 @@ pub(crate) struct Flights {
     /// How long a thread waits for another.
     patience: Duration,
     file: OnceLock<Option<File>>,
+    /// Whether this still is the process that asks here.
+    sentinel: Sentinel,
 }
 
 #[derive(Default)]
@@ -80,6 +86,7 @@ impl Flights {
             path: folder.map(|folder| folder.join("flights")),
             patience: THREAD_PATIENCE,
             file: OnceLock::new(),
+            sentinel: Sentinel::new(),
         }
     }
 
@@ -124,7 +131,10 @@ impl Flights {
         };
         // Two bytes for each key, below the largest offset that a file may have.
         let place = (key.0.prefix() >> 2) << 1;
-        let lock = ProcessLock { file, place };
+        let lock = ProcessLock {
+            flights: self,
+            place,
+        };
         match set_lock(file, libc::F_WRLCK, place) {
             Ok(true) => return ProcessTurn::Lead(lock),
             Ok(false) => {}
@@ -168,6 +178,10 @@ impl Flights {
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
         LEADING.set(LEADING.get().saturating_sub(1));
+        if !self.flights.sentinel.is_home() {
+            // The table may have been locked when the process forked.
+            return;
+        }
         crate::lock(&self.flights.under_way).remove(&self.key);
         // Nobody else finds the flight from here on, so that the count cannot grow. Waking is a system call.
         if Arc::strong_count(&self.flight) > 1 {
@@ -189,23 +203,33 @@ pub(crate) enum ProcessTurn<'a> {
 
 /// A byte that this process has locked.
 pub(crate) struct ProcessLock<'a> {
-    file: &'a File,
+    flights: &'a Flights,
     place: u64,
 }
 
 impl ProcessLock<'_> {
     /// Whether another process waits for this one.
     pub(crate) fn is_awaited(&self) -> bool {
+        let Some(file) = self.file() else {
+            return false;
+        };
         let mut lock = range(libc::F_WRLCK, self.place + 1);
         // SAFETY: the descriptor is open, and the structure is read and written during the call only.
-        let done = unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
+        let done = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
         done == 0 && libc::c_int::from(lock.l_type) != libc::F_UNLCK
+    }
+
+    /// The file, unless the lock is the parent's.
+    fn file(&self) -> Option<&File> {
+        (self.flights.sentinel.is_home()).then(|| self.flights.file())?
     }
 }
 
 impl Drop for ProcessLock<'_> {
     fn drop(&mut self) {
-        let _ = set_lock(self.file, libc::F_UNLCK, self.place);
+        if let Some(file) = self.file() {
+            let _ = set_lock(file, libc::F_UNLCK, self.place);
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 //!
 //! What is put waits in the store's memory, which is the worker's queue. It is bounded: when more than
 //! [`QUEUE_BYTES`] wait, because the disk is slow, the thread that puts the next record writes what
-//! waits, so nothing is lost and memory stays flat. The worker writes soon after a put; it seals when
+//! waits, so nothing is lost and memory stays flat. Should the worker itself be held up in a write, nobody
+//! waits for it: 64 MiB may gather, or an eighth of what the store may have, and what is put beyond that is
+//! not kept, which is counted and told of once. The worker writes soon after a put; it seals when
 //! nothing was put for a while, and maintains the folder after that.
 //!
 //! Its thread is started by the first put, so a process that only hits has none. It ends before the cache

@@ -36,6 +36,11 @@ impl Process {
         Self { child, output }
     }
 
+    /// Its number.
+    pub(crate) fn id(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
     /// What it has said so far.
     pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(self.output.path()).expect("it is text")

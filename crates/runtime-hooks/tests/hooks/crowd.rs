@@ -1,51 +1,34 @@
 //! Many threads and processes that evaluate the same definitions at once.
 
+use crate::children::Process;
 use crate::sums::{Sums, on_folder};
 use rekindle_runtime_hooks::{Outcome, SymbolTable};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const THREADS: usize = 16;
 const PROCESSES: usize = 4;
-
-fn definitions() -> usize {
-    match std::env::var_os("REKINDLE_SOAK") {
-        Some(_) => 1000,
-        None => 200,
-    }
-}
-
-fn start(folder: &Path) -> Child {
-    let this = std::env::current_exe().expect("a test has a file");
-    let mut child = Command::new(this);
-    child.args(["--ignored", "--exact", "crowd::child", "--nocapture"]);
-    child.env("REKINDLE_TEST_FOLDER", folder);
-    child.stdout(Stdio::piped()).stderr(Stdio::piped());
-    child.spawn().expect("it starts")
-}
+const DEFINITIONS: usize = 1000;
 
 /// In each process each definition is compiled once, whatever the other threads and processes do.
 #[test]
 fn in_each_process_each_definition_is_compiled_once() {
     let folder = tempfile::tempdir().expect("a folder");
-    let children: Vec<_> = (0..PROCESSES).map(|_| start(folder.path())).collect();
+    let children: Vec<_> = (0..PROCESSES)
+        .map(|_| Process::start("crowd::child", folder.path(), &[]))
+        .collect();
+    let mut compiled = 0;
     for child in children {
-        let output = child.wait_with_output().expect("it ends");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(
-            output.status.success(),
-            "{text}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let compiled = text.lines().find_map(|line| line.split_once("compiled: "));
-        let compiled: usize = compiled.expect("it says").1.parse().expect("a number");
+        let ended = child.wait().succeeded();
+        assert_eq!(ended.told("compiled twice"), ["0"], "{}", ended.output);
+        let told = ended.told("compiled at all").pop().expect("it says");
         // Another process may have published some before this one came to them.
-        assert!(compiled <= definitions(), "{compiled}");
+        compiled += told.parse::<usize>().expect("a number");
     }
+    assert!(compiled >= DEFINITIONS, "{compiled}");
     let cache = on_folder(folder.path(), SymbolTable::new());
     let sums = Sums::default();
     let session = cache.session();
-    for number in 0..definitions() {
+    for number in 0..DEFINITIONS {
         let (sum, outcome) = sums.eval(&session, &format!("d{number}"), &format!("{number}+1"));
         assert_eq!((sum, outcome), (number as i64 + 1, Outcome::Hit));
     }
@@ -58,24 +41,22 @@ fn child() {
         return;
     };
     let cache = on_folder(folder.as_ref(), SymbolTable::new());
-    let compiled: u32 = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS)
-            .map(|_| {
-                scope.spawn(|| {
-                    let sums = Sums::default();
-                    let session = cache.session();
-                    for number in 0..definitions() {
-                        let (name, text) = (format!("d{number}"), format!("{number}+1"));
-                        assert_eq!(sums.eval(&session, &name, &text).0, number as i64 + 1);
-                    }
-                    sums.compiled.get()
-                })
-            })
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().expect("it ends"))
-            .sum()
+    let compiled: Vec<_> = (0..DEFINITIONS).map(|_| AtomicU32::new(0)).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                let sums = Sums::default();
+                let session = cache.session();
+                for (number, compiled) in compiled.iter().enumerate() {
+                    let (name, text) = (format!("d{number}"), format!("{number}+1"));
+                    assert_eq!(sums.eval(&session, &name, &text).0, number as i64 + 1);
+                    compiled.fetch_add(sums.compiled.take(), Ordering::Relaxed);
+                }
+            });
+        }
     });
-    println!("\ncompiled: {compiled}");
+    let compiled: Vec<_> = compiled.into_iter().map(AtomicU32::into_inner).collect();
+    let at_all = compiled.iter().filter(|times| **times > 0).count();
+    let twice = compiled.iter().filter(|times| **times > 1).count();
+    println!("\ncompiled at all: {at_all}\ncompiled twice: {twice}");
 }

@@ -9,6 +9,7 @@ mod dependencies;
 mod environments;
 mod evaluation;
 mod explaining;
+mod faults;
 mod modes;
 mod sharing;
 mod sums;
