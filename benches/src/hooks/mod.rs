@@ -7,7 +7,9 @@
 //! | work | what |
 //! | --- | --- |
 //! | `warm`, `warm-N` | N definitions (10,000 unless said) in a folder of as many, hits all of them |
-//! | `second` | the same 10,000 again in the same process, in another order |
+//! | `warm-unshared` | the same 10,000 by a host that does not vouch for its answers |
+//! | `second` | 100 again in the same process, in another order |
+//! | `second-10000` | 10,000 again, most of which is waiting for memory |
 //! | `second-look-up` | with a comment in the text, so that they are found by their analysed form |
 //! | `two-threads`, `one-thread` | the throughput of the warm 10,000, each thread with its half; per definition |
 //! | `cold`, `off`, `direct` | compiled: with the cache on an empty folder; with the cache off, by the JIT; by compiler and loader alone |
@@ -44,6 +46,14 @@ const WARM: [(&str, usize, usize); 4] = [
     ("warm-100000", 100_000, 3),
 ];
 
+/// Other works, with how many definitions, in how many processes each.
+const OTHERS: [(&str, Work, usize, usize); 4] = [
+    ("warm-unshared", Work::Unshared, MANY, ROUNDS),
+    ("second", Work::Again, 100, 30),
+    ("second-10000", Work::Again, MANY, ROUNDS),
+    ("second-look-up", Work::Revised, MANY, ROUNDS),
+];
+
 /// Processes of each other work.
 const ROUNDS: usize = 5;
 
@@ -59,9 +69,9 @@ pub(crate) fn measure(wanted: &[String]) -> Result<Vec<Row>> {
             rows.extend(bench.warm(name, definitions, processes)?);
         }
     }
-    for (name, work) in [("second", Work::Again), ("second-look-up", Work::Revised)] {
+    for (name, work, definitions, processes) in OTHERS {
         if is_wanted(name) {
-            rows.extend(bench.again(name, work)?);
+            rows.extend(bench.again(name, work, definitions, processes)?);
         }
     }
     if is_wanted("two-threads") {
@@ -142,17 +152,23 @@ impl Bench {
         Ok(all.row(name))
     }
 
-    fn again(&self, name: &str, work: Work) -> Result<Option<Row>> {
-        let folder = self.folder(MANY)?;
+    fn again(
+        &self,
+        name: &str,
+        work: Work,
+        definitions: usize,
+        processes: usize,
+    ) -> Result<Option<Row>> {
+        let folder = self.folder(definitions)?;
         eprintln!("measuring {name} ...");
         let mut all = Gathered::default();
-        for round in 1..=ROUNDS {
-            let measured = self.run(work, &folder, MANY, round)?;
+        for round in 1..=processes {
+            let measured = self.run(work, &folder, definitions, round)?;
             let (hits, second) = (measured.hits, measured.second_hits);
             let are_second = second == if work == Work::Revised { hits } else { 0 };
             ensure!(
-                hits == MANY as u64 && are_second,
-                "{name}: {hits} hits of {MANY}, {second} of them by the analysed form"
+                hits == definitions as u64 && are_second,
+                "{name}: {hits} hits of {definitions}, {second} of them by the analysed form"
             );
             all.add(measured);
         }

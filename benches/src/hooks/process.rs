@@ -28,6 +28,8 @@ pub(super) struct Plan {
 pub(super) enum Work {
     /// Evaluated in a process that has not met it before.
     Warm,
+    /// The same by a host that does not vouch for its answers, so that nothing is got ready to be shared.
+    Unshared,
     /// The same where the folder may not have it: then it is compiled and kept.
     Cold,
     /// Evaluated again in the same process.
@@ -89,9 +91,9 @@ impl Plan {
         shuffle(&mut sources, self.seed);
         match self.work {
             Work::Direct => direct(&sources),
-            Work::Warm | Work::Cold | Work::Revised | Work::Off => {
+            Work::Warm | Work::Unshared | Work::Cold | Work::Revised | Work::Off => {
                 let session = self.open()?.session();
-                let language = prelude(&session)?;
+                let language = prelude(&session, self.work != Work::Unshared)?;
                 let is_long = matches!(self.work, Work::Cold | Work::Off);
                 let measured = evaluate(&session, &language, &sources, is_long)?;
                 if self.work == Work::Cold {
@@ -101,14 +103,14 @@ impl Plan {
             }
             Work::Again => {
                 let session = self.open()?.session();
-                let language = prelude(&session)?;
+                let language = prelude(&session, true)?;
                 evaluate(&session, &language, &sources, false)?;
                 shuffle(&mut sources, self.seed + 1);
                 evaluate(&session, &language, &sources, false)
             }
             Work::Threads(count) => {
                 let session = self.open()?.session();
-                prelude(&session)?;
+                prelude(&session, true)?;
                 threads(&session, &sources, count)
             }
         }
@@ -128,8 +130,8 @@ impl Plan {
 }
 
 /// Evaluates the library, as each process does before anything else.
-fn prelude(session: &CraneliftSession) -> Result<Language> {
-    let language = Language::new()?;
+fn prelude(session: &CraneliftSession, vouches: bool) -> Result<Language> {
+    let language = Language::new(vouches)?;
     for source in Source::library() {
         one(session, &language, &source)?;
     }
@@ -205,7 +207,7 @@ fn threads(session: &CraneliftSession, sources: &[Source], count: usize) -> Resu
         for part in sources.chunks(sources.len().div_ceil(count)) {
             let barrier = &barrier;
             threads.push(scope.spawn(move || -> Result<()> {
-                let language = Language::new();
+                let language = Language::new(true);
                 barrier.wait();
                 let language = language?;
                 part.iter()
@@ -233,7 +235,7 @@ fn threads(session: &CraneliftSession, sources: &[Source], count: usize) -> Resu
 /// Does what a miss cannot do without: compiles, links and loads each unit, and calls its factory.
 fn direct(sources: &[Source]) -> Result<Measured> {
     let backend = Cranelift::new()?;
-    let language = Language::new()?;
+    let language = Language::new(true)?;
     let mut measured = Measured::default();
     for source in sources {
         let cpu = cpu_time(libc::CLOCK_THREAD_CPUTIME_ID);
