@@ -14,6 +14,21 @@ pub fn programs() -> PathBuf {
     repository().join("examples/ember/programs")
 }
 
+/// The backends that the `ember` under test was built with, as `REKINDLE_BACKENDS` lists them.
+pub fn backends() -> Vec<String> {
+    let listed = std::env::var("REKINDLE_BACKENDS").unwrap_or_else(|_| "cranelift".to_owned());
+    listed.split(',').map(str::to_owned).collect()
+}
+
+/// Whether a program runs on `backend`: a file `NAME.backends` beside it lists those that it needs, one a
+/// line; without one it runs on any.
+pub fn runs_on(program: &Path, backend: &str) -> bool {
+    match std::fs::read_to_string(program.with_extension("backends")) {
+        Ok(listed) => listed.lines().any(|line| line == backend),
+        Err(_) => true,
+    }
+}
+
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -124,9 +139,17 @@ impl Workplace {
 
     /// Runs a program with statistics and further options.
     pub fn run_with(&self, program: &Path, options: &[&str]) -> Run {
+        self.run_in("cache", program, |command| {
+            command.args(options);
+        })
+    }
+
+    /// Runs a program with statistics on the cache of this name, after `change` has seen the command.
+    pub fn run_in(&self, cache: &str, program: &Path, change: impl FnOnce(&mut Command)) -> Run {
         let statistics = tempfile::NamedTempFile::new().expect("a temporary file");
         let mut command = self.ember([OsStr::new("run"), program.as_os_str()]);
-        command.args(options);
+        command.env("REKINDLE_DIR", self.path(cache));
+        change(&mut command);
         command.arg("--stats-json").arg(statistics.path());
         let output = command.output().expect("ember starts");
         Run::new(&output, statistics.path())

@@ -1,6 +1,6 @@
 //! Every program of the example language, in a cold process and in a warm one.
 
-use rekindle_tests::{Workplace, programs};
+use rekindle_tests::{Workplace, programs, runs_on};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ fn all_programs() -> Vec<PathBuf> {
     let mut found: Vec<_> = std::fs::read_dir(programs())
         .expect("the programs are there")
         .map(|entry| entry.expect("the folder can be read").path())
-        .filter(|path| path.extension() == Some(OsStr::new("em")))
+        .filter(|path| path.extension() == Some(OsStr::new("em")) && runs_on(path, "cranelift"))
         .collect();
     found.sort();
     found

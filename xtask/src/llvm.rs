@@ -3,6 +3,7 @@
 
 use crate::packages::is_installed;
 use crate::steps::Steps;
+use crate::workspace::{BIN_DIR, target_folder};
 use anyhow::Result;
 use xshell::{Shell, cmd};
 
@@ -35,9 +36,30 @@ const LLVM_14: Llvm = Llvm {
     package: "llvm-14-dev",
 };
 
+/// Programs of which ember's tests want one.
+const CLANGS: [&str; 2] = ["clang++-22", "clang++"];
+
 const BACKEND: &str = "rekindle-backend-llvm";
 
+const HOOKS: &str = "rekindle-runtime-hooks";
+const EMBER: &str = "ember";
+
 const SETS: &[FeatureSet] = &[
+    FeatureSet {
+        package: HOOKS,
+        features: "llvm,clang",
+        needs: Some(LLVM_22),
+    },
+    FeatureSet {
+        package: EMBER,
+        features: "llvm,clang",
+        needs: Some(LLVM_22),
+    },
+    FeatureSet {
+        package: EMBER,
+        features: "clang",
+        needs: None,
+    },
     FeatureSet {
         package: BACKEND,
         features: "clang",
@@ -95,6 +117,27 @@ pub(crate) fn test(steps: &mut Steps) -> Result<()> {
             "cargo test --package {package} --features {features}"
         )
         .run()?)
+    })?;
+    // The binary that is last built stays, so this is last.
+    steps.step("test ember on LLVM and clang", |shell| {
+        let (features, backends) = match is_installed(LLVM_22.config) {
+            true => ("llvm,clang", "cranelift,llvm,clang"),
+            false => {
+                eprintln!(
+                    "   left out: ember on LLVM, as {} is not installed",
+                    LLVM_22.package
+                );
+                ("clang", "cranelift,clang")
+            }
+        };
+        if !CLANGS.iter().any(|name| is_installed(name)) {
+            eprintln!("   left out: ember on clang, which is not installed");
+            return Ok(());
+        }
+        cmd!(shell, "cargo build --package ember --features {features}").run()?;
+        let _binaries = shell.push_env(BIN_DIR, target_folder(shell)?.join("debug"));
+        let _backends = shell.push_env("REKINDLE_BACKENDS", backends);
+        Ok(cmd!(shell, "cargo test --package rekindle-tests --test backends").run()?)
     })
 }
 

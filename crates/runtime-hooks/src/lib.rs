@@ -41,8 +41,13 @@ mod warm;
 mod watch;
 mod worker;
 
+#[cfg(feature = "clang")]
+pub mod clang;
 #[cfg(feature = "cranelift")]
 pub mod cranelift;
+#[cfg(feature = "llvm")]
+pub mod llvm;
+mod object_jit;
 
 pub use cache::{Backend, Cache, CacheBuilder, Session};
 pub use compilation::{Compilation, UnitSource};
@@ -52,6 +57,7 @@ pub use error::{EvalError, HookError};
 pub use evaluate::{Evaluated, Ran, Running};
 pub use host::{Host, SymbolTable};
 pub use modules::{Module, module_of, modules};
+pub use object_jit::{ObjectJit, ObjectJitError};
 pub use outcome::{BypassReason, Change, Difference, MissReason, Outcome, RejectReason};
 pub use recorder::Recorder;
 pub use report::{Event, Listener};

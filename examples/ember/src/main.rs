@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use ember::report::Report;
-use ember::vm::{CachePlace, Failure, Vm, VmOptions};
+use ember::vm::{BackendOptions, CachePlace, Choice, Failure, Vm, VmOptions};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,6 +46,8 @@ enum Action {
         /// Says on stderr why each definition that was not found was compiled.
         #[arg(long)]
         explain: bool,
+        #[command(flatten)]
+        compiling: Compiling,
     },
     /// Reads expressions from a terminal and prints their values.
     Repl {
@@ -68,6 +70,43 @@ struct Options {
     /// Says on stderr why each definition that was not found was compiled.
     #[arg(long)]
     explain: bool,
+    #[command(flatten)]
+    compiling: Compiling,
+}
+
+#[derive(Args)]
+struct Compiling {
+    /// What compiles: `cranelift`, or `llvm` or `clang` where this ember was built with them.
+    #[arg(long, value_name = "NAME", default_value = "cranelift", value_parser = backend)]
+    backend: Choice,
+    /// Gives clang a flag, such as `-I/usr/include/example`. May be repeated.
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    cpp_flag: Vec<String>,
+    /// A file of C++ that all code of clang's begins with, compiled once.
+    #[arg(long, value_name = "PATH")]
+    cpp_prelude: Option<PathBuf>,
+}
+
+fn backend(name: &str) -> Result<Choice, String> {
+    let found = Choice::ALL
+        .into_iter()
+        .find(|choice| choice.to_string() == name);
+    found.ok_or_else(|| "it is `cranelift`, `llvm` or `clang`".to_owned())
+}
+
+impl Compiling {
+    fn options(&self) -> Result<BackendOptions, Failure> {
+        let cpp_prelude = match &self.cpp_prelude {
+            None => String::new(),
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|error| Failure::io(&path.to_string_lossy(), error))?,
+        };
+        Ok(BackendOptions {
+            choice: self.backend,
+            cpp_flags: self.cpp_flag.clone(),
+            cpp_prelude,
+        })
+    }
 }
 
 /// The native stack that a program may use. Only what is touched takes memory.
@@ -96,7 +135,11 @@ fn main() -> ExitCode {
                 files,
                 threads,
                 explain,
-            } => warm::warm(&files, threads, explain),
+                compiling,
+            } => match compiling.options() {
+                Ok(backend) => warm::warm(&files, threads, explain, backend),
+                Err(failure) => fail(&failure),
+            },
             Action::Run { options, file } => perform(Task::Run(file), options),
             Action::Eval { options, text } => perform(Task::Eval(text), options),
             Action::Repl { options } => perform(Task::Repl, options),
@@ -144,7 +187,12 @@ fn perform(task: Task, options: Options) -> ExitCode {
         Task::Run(file) => Some(file.clone()),
         Task::Eval(_) | Task::Repl => None,
     };
+    let backend = match options.compiling.options() {
+        Ok(backend) => backend,
+        Err(failure) => return fail(&failure),
+    };
     let vm = Vm::new(&VmOptions {
+        backend,
         cache: if options.no_cache {
             CachePlace::Off
         } else {

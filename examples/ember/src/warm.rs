@@ -1,7 +1,7 @@
 //! `ember warm`: compiles programs without running them, with a bar that shows how far it is.
 
 use crate::fail;
-use ember::vm::{Failure, Rehearsal, Step, WarmOptions};
+use ember::vm::{BackendOptions, Failure, Rehearsal, Step, WarmOptions};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -11,11 +11,17 @@ use std::time::Instant;
 /// How many forms that could not be compiled are shown.
 const SHOWN: usize = 10;
 
-pub(crate) fn warm(files: &[PathBuf], threads: Option<NonZeroUsize>, explain: bool) -> ExitCode {
+pub(crate) fn warm(
+    files: &[PathBuf],
+    threads: Option<NonZeroUsize>,
+    explain: bool,
+    backend: BackendOptions,
+) -> ExitCode {
     let began = Instant::now();
     let options = WarmOptions {
         threads,
         explain,
+        backend,
         ..WarmOptions::default()
     };
     let bar = bar();

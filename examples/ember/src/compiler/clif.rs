@@ -11,7 +11,9 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
-use rekindle_backend_cranelift::{DataId, FunctionId, Linkage, Unit};
+use std::sync::OnceLock;
+
+use rekindle_backend_cranelift::{CraneliftCompiler, DataId, FunctionId, Linkage, Unit};
 
 use super::ir::{
     BinaryOperation, BlockId, CheckedOperation, Comparison, Function, Instruction, Operand,
@@ -20,13 +22,29 @@ use super::ir::{
 
 /// What the unit has to agree on with the compiler that it is given to.
 #[derive(Clone, Copy)]
-pub(super) struct Target {
-    pub(super) call_conv: CallConv,
-    pub(super) frontend: TargetFrontendConfig,
+struct Target {
+    call_conv: CallConv,
+    frontend: TargetFrontendConfig,
+}
+
+/// What units of this process have to agree on.
+///
+/// # Panics
+/// On a machine that Cranelift does not know, where there is no cache to compile for either.
+fn target() -> Target {
+    static TARGET: OnceLock<Target> = OnceLock::new();
+    *TARGET.get_or_init(|| {
+        let compiler = CraneliftCompiler::native().expect("the cache's own compiler is the same");
+        Target {
+            call_conv: compiler.call_conv(),
+            frontend: compiler.frontend_config(),
+        }
+    })
 }
 
 /// The unit of a program. The program must be well formed.
-pub(super) fn unit(program: &Program, target: Target) -> Unit {
+pub fn unit(program: &Program) -> Unit {
+    let target = target();
     let mut unit = Unit::new();
     let imports = program
         .symbols

@@ -1,11 +1,11 @@
-//! The compiler: text of one top-level form -> a unit of the Cranelift backend.
+//! The compiler: text of one top-level form -> a unit of a backend.
 //!
 //! | step | file |
 //! | --- | --- |
 //! | text -> forms | the reader, with names in syntax-quotes resolved by `analyse` |
 //! | forms -> syntax tree | `analyse`: macros, scopes, special forms |
 //! | syntax tree -> IR | [`lower`] |
-//! | IR -> CLIF, where no code is kept for the same IR | `clif` |
+//! | IR -> the backend's own, where no code is kept for the same IR: CLIF, LLVM IR, C++ | `clif`, `llvm`, `cpp` |
 //!
 //! The compiler keeps no state and changes nothing: what it asks of its host goes through
 //! [`CompileHost`], so that the host can record what the code depends on. The same text with the
@@ -18,12 +18,15 @@ pub mod lower;
 pub mod outline;
 
 mod analyse;
+#[cfg(feature = "cranelift")]
 mod clif;
+#[cfg(feature = "clang")]
+pub mod cpp;
+#[cfg(feature = "llvm")]
+mod llvm;
 
 use std::cell::RefCell;
-use std::sync::OnceLock;
 
-use rekindle_backend_cranelift::{CraneliftCompiler, Unit};
 use rustc_hash::FxHashSet;
 use thiserror::Error;
 
@@ -70,7 +73,6 @@ pub trait CompileHost {
 pub struct CompiledForm {
     /// What the backend's unit is made of.
     pub program: Program,
-    target: clif::Target,
     /// The name of the exported function that evaluates the form: callee 0, no arguments.
     pub factory: String,
     /// The qualified names of the vars that the form sets, wherever it does so.
@@ -83,11 +85,14 @@ pub struct CompiledForm {
     pub outline: Outline,
 }
 
-impl CompiledForm {
-    /// What the backend makes an object of: a function of the program's text alone.
-    pub fn unit(&self) -> Unit {
-        clif::unit(&self.program, self.target)
-    }
+/// What a backend makes an object of: functions of a program's text alone. The program must be well formed.
+pub mod lowered {
+    #[cfg(feature = "cranelift")]
+    pub use super::clif::unit as clif;
+    #[cfg(feature = "clang")]
+    pub use super::cpp::unit as cpp;
+    #[cfg(feature = "llvm")]
+    pub use super::llvm::unit as llvm;
 }
 
 /// Why a form could not be compiled.
@@ -112,8 +117,7 @@ const TOO_DEEP: &str = "form nested too deeply";
 /// errors of the compiler itself.
 ///
 /// # Errors
-/// A form that cannot be read or makes no sense, what a macro threw, or a machine that Cranelift
-/// does not know.
+/// A form that cannot be read or makes no sense, or what a macro threw.
 pub fn compile(
     host: &dyn CompileHost,
     text: &str,
@@ -133,11 +137,9 @@ pub fn compile(
     if cfg!(debug_assertions) {
         ir::verify(&program).map_err(|defect| wrong(defect.to_string()))?;
     }
-    let target = target().map_err(wrong)?;
     Ok(CompiledForm {
         outline: Outline::of(&analysed.form),
         program,
-        target,
         factory: FACTORY.to_owned(),
         defines: analysed.defines,
         references: analysed.references,
@@ -207,18 +209,6 @@ fn intermediate(host: &dyn CompileHost, form: &Value) -> Result<(Analysed, Progr
     }
 }
 
-/// What units of this process have to agree on with the backend.
-fn target() -> Result<clif::Target, String> {
-    static TARGET: OnceLock<Result<clif::Target, String>> = OnceLock::new();
-    let find = || {
-        let compiler = CraneliftCompiler::native().map_err(|error| error.to_string())?;
-        Ok(clif::Target {
-            call_conv: compiler.call_conv(),
-            frontend: compiler.frontend_config(),
-        })
-    };
-    TARGET.get_or_init(find).clone()
-}
-
-#[cfg(test)]
+// Forms are run by Cranelift there.
+#[cfg(all(test, feature = "cranelift"))]
 mod tests;

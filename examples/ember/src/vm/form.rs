@@ -1,13 +1,13 @@
 //! One top-level form through the cache: its text is delimited, and nothing more on a hit.
 
 use super::{Failure, Source, Vm};
+use crate::compiler::ir::Program;
 use crate::compiler::{self, CompileHost, CompiledForm, Outline};
 use crate::context::{Context, Seen};
 use crate::error::{Origin, Raised, Site};
 use crate::namespace::Namespaces;
 use crate::reader::Form;
 use crate::value::{Code, Position, Value};
-use rekindle_backend_cranelift::Unit;
 use rekindle_runtime_hooks::{
     Compilation, Definition, Digest, EvalError, Host, Ordinal, Outcome, Ran, Recorder, SideTable,
     UnitSource,
@@ -97,7 +97,7 @@ impl Vm {
         definition: &Definition<'_>,
         host: &FormHost<'_>,
         recorder: &Recorder<'_>,
-    ) -> Result<Compilation<Unit>, Raised> {
+    ) -> Result<Compilation<Program>, Raised> {
         let recording = Recording {
             vm: self,
             namespace: definition.context.into(),
@@ -135,7 +135,7 @@ impl Vm {
                     side_tables,
                     unit: UnitSource::Analysed {
                         canonical: form.program.canonical(),
-                        generate: Box::new(move || form.unit()),
+                        generate: Box::new(move || form.program),
                     },
                 })
             }

@@ -3,11 +3,15 @@
 //! | subject | file |
 //! | --- | --- |
 //! | opening, files, texts, statistics | this one |
+//! | the backends | `engine.rs`, `cpp.rs` |
 //! | one form: look-up, compiling, running | `form.rs` |
 //! | namespaces and the files that they come from | `require.rs` |
 //! | words that kept code is bound to | `words.rs` |
 //! | compiling without running | `warm.rs` |
 
+#[cfg(feature = "clang")]
+mod cpp;
+mod engine;
 mod form;
 mod require;
 mod warm;
@@ -18,8 +22,8 @@ use crate::error::{Origin, Raised, Thrown};
 use crate::namespace::CORE;
 use crate::reader::{Form, ScanError, Scanner};
 use crate::value::{Position, Value, print_readable};
-use rekindle_runtime_hooks::cranelift::{Cranelift, CraneliftCache, CraneliftSession};
-use rekindle_runtime_hooks::{HookError, Statistics, SymbolTable};
+use engine::Engine;
+use rekindle_runtime_hooks::{Cache, HookError, Session, Statistics, SymbolTable};
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
 use std::fmt;
@@ -29,6 +33,7 @@ use std::sync::Arc;
 use warm::Warming;
 use words::Words;
 
+pub use engine::{BackendOptions, Choice};
 pub use warm::{Rehearsal, Step, WarmOptions};
 
 /// The part of the language that is written in itself.
@@ -46,6 +51,8 @@ pub struct VmOptions {
     pub main_file: Option<PathBuf>,
     /// Whether the cache explains each miss; what the environment says otherwise.
     pub explain: bool,
+    /// What compiles the program.
+    pub backend: BackendOptions,
 }
 
 /// Where compiled code is kept.
@@ -65,7 +72,7 @@ pub enum CachePlace {
 /// A running program. It belongs to the thread that made it.
 pub struct Vm {
     context: Context,
-    session: CraneliftSession,
+    session: Session<Engine>,
     words: Words,
     files: RefCell<FxHashMap<Rc<str>, require::Loading>>,
     folder: PathBuf,
@@ -116,7 +123,7 @@ impl Vm {
 
     /// A Vm on a cache that is open.
     fn on(
-        cache: &Arc<CraneliftCache>,
+        cache: &Arc<Cache<Engine>>,
         main_file: Option<&Path>,
         context: Context,
         warming: Option<Warming>,
@@ -314,14 +321,18 @@ fn read(file: &Path) -> Result<String, Failure> {
 }
 
 /// Opens the cache that `options` name; none if it cannot be.
-fn open_cache(options: &VmOptions) -> Result<Arc<CraneliftCache>, Failure> {
+fn open_cache(options: &VmOptions) -> Result<Arc<Cache<Engine>>, Failure> {
     let builder = || {
-        let backend = Cranelift::new().map_err(|error| Failure::Backend(error.to_string()))?;
+        let backend = Engine::new(
+            &options.backend,
+            #[cfg(feature = "clang")]
+            &options.cache,
+        )?;
         let mut symbols = SymbolTable::new();
         for (name, address) in crate::runtime::RUNTIME {
             symbols.insert(name, *address as u64);
         }
-        let builder = CraneliftCache::builder(backend).symbols(symbols);
+        let builder = Cache::builder(backend).symbols(symbols);
         Ok(match options.explain {
             true => builder.explain(true),
             false => builder,

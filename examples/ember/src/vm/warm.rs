@@ -4,6 +4,7 @@
 //! factories only where a macro needs what they define. What a form would make known is declared from its
 //! outline, so that symbols resolve as they will. Nothing is printed, and nothing outside is changed.
 
+use super::engine::{BackendOptions, Engine};
 use super::form::FormHost;
 use super::{CachePlace, Failure, Vm, VmOptions, open_cache};
 use crate::compiler::Outline;
@@ -11,8 +12,7 @@ use crate::context::Context;
 use crate::error::Origin;
 use crate::reader::Scanner;
 use crate::value::Position;
-use rekindle_runtime_hooks::cranelift::{Cranelift, CraneliftCache};
-use rekindle_runtime_hooks::{Crew, Definition, Ordinal, PutOff, Ran, Statistics};
+use rekindle_runtime_hooks::{Cache, Crew, Definition, Ordinal, PutOff, Ran, Statistics};
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -33,6 +33,8 @@ pub struct WarmOptions {
     pub threads: Option<NonZeroUsize>,
     /// Whether the cache explains each miss.
     pub explain: bool,
+    /// What compiles the programs.
+    pub backend: BackendOptions,
 }
 
 /// A step of warming, told while it goes on.
@@ -49,8 +51,8 @@ type Listener = Rc<dyn Fn(Step)>;
 
 /// A cache and a crew, for programs that are to be compiled and not run.
 pub struct Rehearsal {
-    cache: Arc<CraneliftCache>,
-    crew: Rc<Crew<Cranelift>>,
+    cache: Arc<Cache<Engine>>,
+    crew: Rc<Crew<Engine>>,
     listener: Listener,
     statistics: Statistics,
     failures: Vec<Failure>,
@@ -58,7 +60,7 @@ pub struct Rehearsal {
 
 /// What a Vm has to warm.
 pub(super) struct Warming {
-    crew: Rc<Crew<Cranelift>>,
+    crew: Rc<Crew<Engine>>,
     listener: Listener,
     put_off: RefCell<FxHashMap<Ordinal, Unrun>>,
     /// Those whose code may be in the making, the oldest first.
@@ -68,7 +70,7 @@ pub(super) struct Warming {
 
 /// A form that has not run.
 struct Unrun {
-    put_off: PutOff<Cranelift>,
+    put_off: PutOff<Engine>,
     origin: Origin,
     namespace: Rc<str>,
 }
@@ -83,6 +85,7 @@ impl Rehearsal {
             cache: options.cache.clone(),
             main_file: None,
             explain: options.explain,
+            backend: options.backend.clone(),
         })?;
         let threads = options
             .threads

@@ -168,10 +168,8 @@ fn macros_are_written_with_syntax_quotes() {
         "{error}"
     );
     let form = |text| {
-        compile(&host, text, "test")
-            .expect("compiles")
-            .unit()
-            .to_string()
+        let form = compile(&host, text, "test").expect("compiles");
+        form.program.to_string()
     };
     host.context.begin_gensyms("0123abcd");
     let first = form("(or2 nil 1)");

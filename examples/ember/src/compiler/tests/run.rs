@@ -6,7 +6,7 @@ use rekindle_backend_cranelift::{CraneliftJit, Options};
 use rekindle_cache_core::artifact::{Code as _, Jit, Symbols};
 
 use super::Host;
-use crate::compiler::{CompileHost, CompiledForm, FACTORY, compile};
+use crate::compiler::{CompileHost, CompiledForm, FACTORY, compile, lowered};
 use crate::error::{Origin, Raised, Site};
 use crate::natives::Native;
 use crate::reader::read_constant;
@@ -41,7 +41,8 @@ impl Host {
         let site: &_ = Box::leak(Box::new(Site::new(Origin::new("test.em", 1, 1))));
         site.set_table(&Site::table(&form.program.positions));
         // SAFETY: the words are what the compiler takes the symbols for.
-        let code = unsafe { jit.run(&form.unit(), &Words(self, site)) }.expect("the unit compiles");
+        let code = unsafe { jit.run(&lowered::clif(&form.program), &Words(self, site)) }
+            .expect("the unit compiles");
         let factory = code.symbol(FACTORY).expect("the factory is exported");
         // SAFETY: the factory has the signature of all compiled functions.
         let factory = unsafe { std::mem::transmute::<*const u8, Code>(factory) };
