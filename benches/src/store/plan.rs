@@ -19,7 +19,10 @@ const MILLION: usize = 1_000_000;
 const LARGE: usize = 5 << 10;
 
 /// Look-ups per round and subject.
-const LOOK_UPS: usize = 10_016;
+pub(super) const LOOK_UPS: usize = 10_016;
+
+/// Look-ups before those, which are not timed.
+pub(super) const WARM_UP: usize = 8 * LOOK_UPS;
 
 /// Records put per round and subject.
 const PUTS: usize = 500;
@@ -206,10 +209,11 @@ impl Plan<'_> {
         for round in 0..self.options.rounds {
             let keys = records.random_keys(LOOK_UPS, round as u64 + 11);
             let absent = absent.random_keys(LOOK_UPS, round as u64 + 11);
+            let warm_up = records.random_keys(WARM_UP, round as u64 + 1011);
             for (number, store) in open.iter_mut().enumerate() {
                 // So that the processor's caches have this subject's and not those of the one before.
-                for key in records.keys().take(LOOK_UPS) {
-                    get(store.as_mut(), &key, &mut payload)?;
+                for key in &warm_up {
+                    get(store.as_mut(), key, &mut payload)?;
                 }
                 timing::batches(&keys, &mut found[number], |key| {
                     get(store.as_mut(), key, &mut payload)

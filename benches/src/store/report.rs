@@ -1,5 +1,6 @@
 //! The rows, their table, and the bars that they have to clear.
 
+use super::plan::{LOOK_UPS, WARM_UP};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 use std::path::Path;
@@ -82,6 +83,9 @@ const HEAP_BAR: f64 = 1.0;
 
 /// Prints the rows, with how many times as long as Rekindle each peer takes, and then the bars.
 pub(super) fn print(rows: &[Row]) {
+    println!(
+        "Before each turn of {LOOK_UPS} resident look-ups, every subject makes {WARM_UP} untimed."
+    );
     println!(
         "{:<16} {:>9} {:<9} {:<15} {:>12} {:>12} {:>12} {:>7} {:>11}",
         "work", "records", "state", "subject", "median us", "p95 us", "mean us", "n", "x rekindle"
