@@ -5,11 +5,12 @@
 use libfuzzer_sys::fuzz_target;
 use rekindle_loader::{LoadError, NativeLoader, check};
 
-const START: &[u8] = b"\x7fELF";
+/// How objects begin.
+const STARTS: [&[u8]; 2] = [b"\x7fELF", b"\xcf\xfa\xed\xfe"];
 
 fuzz_target!(|bytes: &[u8]| {
     let rest = bytes.get(1..).unwrap_or_default();
-    let second = rest.windows(START.len()).position(|part| part == START);
+    let second = rest.windows(4).position(|part| STARTS.contains(&part));
     let (first, second) = bytes.split_at(second.map_or(bytes.len(), |at| at + 1));
     let objects = [first, second];
     let count = if second.is_empty() { 1 } else { 2 };

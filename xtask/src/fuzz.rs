@@ -82,6 +82,37 @@ pub(crate) fn run(steps: &mut Steps, time: Duration) -> Result<()> {
     })
 }
 
+/// Other targets that seeds are compiled for, where clang is there for it.
+const TARGETS_OF_SEEDS: [&str; 3] = [
+    "aarch64-linux-gnu",
+    "x86_64-apple-macos11",
+    "arm64-apple-macos11",
+];
+
+/// Sources that need no headers, nor a machine.
+const PORTABLE_SEEDS: [&str; 2] = ["portable.c", "portable.cpp"];
+
+/// Compiles the portable sources for other targets.
+fn make_foreign_seeds(shell: &Shell, objects: &Path) -> Result<()> {
+    if !is_installed("clang-22") {
+        eprintln!("   clang-22 is not installed: no seeds of other targets");
+        return Ok(());
+    }
+    for target in TARGETS_OF_SEEDS {
+        for source in PORTABLE_SEEDS {
+            let input = Path::new("fuzz/seeds").join(source);
+            let object = objects.join(format!("seed-{source}-{target}.o"));
+            cmd!(
+                shell,
+                "clang-22 --target={target} -fPIC -O1 -fexceptions -c {input} -o {object}"
+            )
+            .quiet()
+            .run()?;
+        }
+    }
+    Ok(())
+}
+
 /// Compiles the sources in `fuzz/seeds` into the corpus, as objects and as images.
 fn make_seeds(shell: &Shell) -> Result<()> {
     let corpus = shell.current_dir().join("fuzz/corpus");
@@ -106,6 +137,7 @@ fn make_seeds(shell: &Shell) -> Result<()> {
             }
         }
     }
+    make_foreign_seeds(shell, &objects)?;
     for [first, second] in PAIRS {
         let mut both = shell.read_binary_file(objects.join(first))?;
         both.extend(shell.read_binary_file(objects.join(second))?);

@@ -33,12 +33,14 @@ impl fmt::Display for Site {
 #[non_exhaustive]
 pub enum LinkError {
     /// The bytes are no object of the one sort that is linked here.
-    #[error("not a relocatable little-endian 64-bit ELF object for x86-64 or AArch64: {reason}")]
+    #[error(
+        "not a relocatable little-endian 64-bit ELF or Mach-O object for x86-64 or AArch64: {reason}"
+    )]
     NotAnObject {
         /// What was found instead.
         reason: String,
     },
-    /// The object contradicts itself or the ELF specification.
+    /// The object contradicts itself or the specification of its format.
     #[error("malformed object: {what} ({place})")]
     Malformed {
         /// What is wrong.

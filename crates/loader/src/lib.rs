@@ -1,6 +1,6 @@
 //! Turns object files into images, and images into running code, in microseconds.
 //!
-//! [`NativeLoader`] links an ELF object for x86-64 or AArch64 into an *image* once
+//! [`NativeLoader`] links an ELF or Mach-O object for x86-64 or AArch64 into an *image* once
 //! ([`prepare`](Loader::prepare)): sections that nothing reaches are dropped, everything inside is
 //! resolved, and what is left is a short list of 8-byte words to fix up. Loading an image
 //! ([`load`](Loader::load)) copies it into executable memory, checks the copy, writes those words, and

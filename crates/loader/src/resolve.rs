@@ -152,6 +152,7 @@ fn given(
         }))?,
         ImportKind::ThreadGetAddress => tls::get_address as *const () as u64,
         ImportKind::ThreadDescriptor => tls::descriptor_resolver() as u64,
+        ImportKind::ThreadVariable => tls::variable_getter() as u64,
     };
     Ok(Some(value))
 }

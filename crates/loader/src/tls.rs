@@ -25,6 +25,7 @@ pub(crate) mod host;
 
 use blocks::{BLOCKS, Block, blocks, put};
 pub(crate) use descriptor::resolver as descriptor_resolver;
+pub(crate) use descriptor::variable_getter;
 pub(crate) use emulated::emulated_address;
 
 /// What code passes to ask for a variable.

@@ -248,6 +248,12 @@ fn repeat_part(random: &mut Random, bytes: &mut [u8]) {
 
 /// Where the tables of an object lie: header, section headers, and each section.
 fn parts_of(object: &[u8]) -> Vec<(usize, usize)> {
+    if object.starts_with(b"\xcf\xfa\xed\xfe") {
+        // Mach-O: header and commands, then contents, and tables behind them.
+        let commands = (0, 1200.min(object.len()));
+        let tables = (object.len() / 2, object.len() - object.len() / 2);
+        return vec![commands, commands, tables, tables, (0, object.len())];
+    }
     let number = |at: usize, width: usize| {
         let bytes = object.get(at..at + width).unwrap_or_default();
         bytes
@@ -287,10 +293,75 @@ fn companion() -> Answer<Vec<u8>> {
     compile("g++", "cpp", source, &["-fPIC", "-O1"]).map_err(|error| error.to_string().into())
 }
 
+/// Objects for machines and of formats other than this one's.
+fn foreign_objects() -> Answer<Vec<Vec<u8>>> {
+    let c = "extern int absent __attribute__((weak)); extern int outside(int);
+        int common; static int zero[10]; static int data[3] = {1, 2, 3};
+        int *p = &data[1]; static const char *const names[] = { \"a\", \"b\" };
+        static __thread int local = 3; static double half = 0.5;
+        __attribute__((constructor)) static void start(void) { p++; }
+        __attribute__((visibility(\"hidden\"))) int hidden = 4;
+        int test(int n) {
+            switch (n) { case 0: return 3; case 1: outside(*names[n]); break; case 2: return common;
+                         case 3: return zero[n]; case 4: return absent; case 5: return *p; }
+            return outside(n) + local++ + (int)(half * n) + hidden;
+        }";
+    let cpp = "struct base { virtual ~base() {} virtual int get(int n) { if (n > 5) throw n; return n; } };
+        struct other : base { int m; int get(int n) override { return m + base::get(n); } };
+        static other object;
+        inline int &counter() { static int value = (int)(long)&object; return value; }
+        extern \"C\" int test(int n) {
+            base *at = &object;
+            try { return at->get(n) + counter()++; } catch (int caught) { return caught; }
+        }";
+    let mut made = Vec::new();
+    if whole::is_installed("aarch64-linux-gnu-gcc") {
+        let compiler = "aarch64-linux-gnu-gcc";
+        for flags in [
+            &["-fPIC", "-O2", "-g"][..],
+            &["-fPIC", "-O0", "-ffunction-sections"],
+            &["-fpic", "-O1", "-mtls-dialect=trad"],
+        ] {
+            made.push(compile(compiler, "c", c, flags));
+        }
+    }
+    if whole::is_installed("clang-22") {
+        for target in [
+            "--target=aarch64-linux-gnu",
+            "--target=x86_64-apple-macos11",
+            "--target=arm64-apple-macos11",
+        ] {
+            let exceptions = ["-fPIC", "-fexceptions", "-fcxx-exceptions", "-O1"];
+            made.push(compile("clang-22", "c", c, &[target, "-fPIC", "-O0", "-g"]));
+            made.push(compile("clang-22", "c", c, &[target, "-fPIC", "-O2"]));
+            let flags = [&[target][..], &exceptions].concat();
+            made.push(compile("clang-22", "cpp", cpp, &flags));
+        }
+    }
+    let made: Result<Vec<_>, _> = made.into_iter().collect();
+    made.map_err(|error| error.to_string().into())
+}
+
 #[test]
 fn changed_objects() -> Answer<()> {
-    let objects = objects()?;
-    let companion = companion()?;
+    change_objects(&objects()?, &companion()?)
+}
+
+#[test]
+fn changed_objects_of_other_targets() -> Answer<()> {
+    let objects = foreign_objects()?;
+    let Some(companion) = objects.first() else {
+        whole::skip(
+            "objects of other targets",
+            "no compiler for one is installed",
+        );
+        return Ok(());
+    };
+    change_objects(&objects, companion)
+}
+
+/// Links changed copies of `objects`, some of them together with `companion`.
+fn change_objects(objects: &[Vec<u8>], companion: &[u8]) -> Answer<()> {
     let parts: Vec<_> = objects.iter().map(|object| parts_of(object)).collect();
     let loader = NativeLoader::new();
     let mut random = Random::new(1);
@@ -301,7 +372,7 @@ fn changed_objects() -> Answer<()> {
         change(&mut random, &mut object, &parts[which]);
         let mut given = vec![object.as_slice()];
         if random.one_in(4) {
-            given.insert(random.within(0, 1) as usize, &companion);
+            given.insert(random.within(0, 1) as usize, companion);
         }
         let size = given.iter().map(|object| object.len()).sum();
         let (outcome, took) = measure(|| loader.prepare_objects(&given, &["test"]));

@@ -94,7 +94,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The format's version: raised with every change of the layout or of its meaning.
-pub(crate) const VERSION: u16 = 4;
+pub(crate) const VERSION: u16 = 5;
 
 /// Bytes between an image's payload and its data, and the most that either can have: 256 MiB.
 ///
@@ -148,6 +148,8 @@ pub(crate) enum ImportKind {
     ThreadGetAddress,
     /// The loader's resolver of descriptors of thread-locals. No name.
     ThreadDescriptor,
+    /// The loader's function in descriptors of Mach-O's thread-locals.
+    ThreadVariable,
 }
 
 impl ImportKind {
@@ -162,6 +164,7 @@ impl ImportKind {
             5 => Self::OwnModule,
             6 => Self::ThreadGetAddress,
             7 => Self::ThreadDescriptor,
+            8 => Self::ThreadVariable,
             _ => return None,
         })
     }

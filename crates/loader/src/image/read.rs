@@ -337,6 +337,7 @@ fn is_outside(import: &ImportedName<'_>) -> bool {
             | ImportKind::OwnModule
             | ImportKind::ThreadGetAddress
             | ImportKind::ThreadDescriptor
+            | ImportKind::ThreadVariable
     )
 }
 

@@ -23,6 +23,7 @@ impl<'a> Writer<'_, 'a> {
             weak: symbol.binding == Binding::Weak,
             kind: match word {
                 Word::Address if symbol.name == b"__tls_get_addr" => ImportKind::ThreadGetAddress,
+                Word::Address if symbol.name == b"_tlv_bootstrap" => ImportKind::ThreadVariable,
                 Word::Address => ImportKind::Address,
                 Word::ThreadModule => ImportKind::ThreadModule,
                 Word::ThreadOffset => ImportKind::ThreadOffset,

@@ -14,7 +14,7 @@
 //!
 //! What depends on the machine and the format is behind one seam, [`target`]: a [`Reference`] says in
 //! the same words for all targets what a relocation asks for ([`reference`](self::reference)), and each
-//! has a folder that begins with what is particular about it ([`x86_64`], [`aarch64`]).
+//! has a folder that begins with what is particular about it ([`x86_64`], [`aarch64`], [`macho`]).
 //!
 //! [`Reference`]: reference::Reference
 //!
@@ -25,6 +25,7 @@ mod aarch64;
 mod frames;
 mod imports;
 mod layout;
+mod macho;
 mod place;
 mod reach;
 mod read;
@@ -43,7 +44,8 @@ use crate::image::write::{self, Parts};
 
 /// Links `objects` into the bytes of one image that exports `roots`.
 pub(crate) fn link(objects: &[&[u8]], roots: &[&str]) -> Result<Vec<u8>, LinkError> {
-    let input = read::Input::parse(objects)?;
+    let translated = macho::translate(objects)?;
+    let input = read::Input::parse(objects, &translated)?;
     let frames = frames::split(&input)?;
     let reached = reach::reach(&input, &frames, roots)?;
     let layout = layout::lay_out(&input, &frames, &reached)?;

@@ -185,6 +185,16 @@ impl<'n> Walk<'_, '_, 'n> {
                 continue;
             };
             let symbol = reference.symbol_index;
+            if let Action::Field {
+                from: From::Symbol(origin),
+                ..
+            } = reference.action
+            {
+                if let Some(direct) = self.reached.direct.get_mut(origin as usize) {
+                    *direct = true;
+                }
+                self.meet(origin)?;
+            }
             let reached = &mut self.reached;
             reached.pages |= reference.action.counts_in_pages();
             match reference.action {

@@ -6,10 +6,11 @@
 //! Several objects are numbered through: the sections of the second follow those of the first, and so
 //! do its symbols. A single object keeps its own numbers.
 
+use super::macho::Translated;
 use super::resolve;
 use super::sections::{self, Section, SectionKind};
 pub(super) use super::symbols::{Binding, Symbol, SymbolKind, Value};
-use super::target::Target;
+use super::target::{Format, Target};
 use crate::error::{LinkError, Site};
 use object::LittleEndian;
 use object::elf::{self, FileHeader64, Rela64};
@@ -37,13 +38,20 @@ pub(super) struct Input<'a> {
     pub(super) canonical: Vec<u32>,
     /// Sections whose bounds are asked for by `__start_` and `__stop_`, by their names.
     pub(super) bounded: Vec<Vec<usize>>,
+    /// The first symbol of each object that is no ELF, and what its differences count from.
+    origins: Vec<(u32, &'a [u32])>,
     /// Bytes of the objects.
     pub(super) size: u64,
 }
 
 impl<'a> Input<'a> {
     /// Checks the kind of the objects, the outlines of their sections, and their symbols.
-    pub(super) fn parse(objects: &[&'a [u8]]) -> Result<Self, LinkError> {
+    ///
+    /// Those of `objects` that are no ELF are in `translated`, by their numbers.
+    pub(super) fn parse(
+        objects: &[&'a [u8]],
+        translated: &'a [Option<Translated<'a>>],
+    ) -> Result<Self, LinkError> {
         let mut input = Self {
             // Until the first is read.
             target: Target::X86_64,
@@ -52,12 +60,16 @@ impl<'a> Input<'a> {
             symbols: Vec::new(),
             canonical: Vec::new(),
             bounded: Vec::new(),
+            origins: Vec::new(),
             size: 0,
         };
         let mut groups = resolve::Groups::default();
         for (number, bytes) in (0..).zip(objects) {
             let kept = (objects.len() > 1).then_some(&mut groups);
-            input.add(number, bytes, kept)?;
+            match translated.get(number as usize) {
+                Some(Some(object)) => input.add_translated(number, bytes.len(), object)?,
+                _ => input.add(number, bytes, kept)?,
+            }
         }
         input.has_far_text = input.has_far_text();
         input.find_bounds();
@@ -74,14 +86,7 @@ impl<'a> Input<'a> {
         groups: Option<&mut resolve::Groups<'a>>,
     ) -> Result<(), LinkError> {
         let header = read_header(bytes)?;
-        let target = target_of(header)?;
-        if number == 0 {
-            self.target = target;
-        } else if target != self.target {
-            return Err(LinkError::NotAnObject {
-                reason: format!("it is for {target} and the first for {}", self.target),
-            });
-        }
+        self.set_target(number, target_of(header)?)?;
         let table = header.sections(LE, bytes).map_err(malformed("header"))?;
         let symbols = table
             .symbols(LE, bytes, elf::SHT_SYMTAB)
@@ -103,6 +108,68 @@ impl<'a> Input<'a> {
         }
         self.attach_relocations(&table, bytes, &symbols, first_section)?;
         self.read_symbols(&symbols, first_section, number)
+    }
+
+    /// All objects have to be made for what the first is made for.
+    fn set_target(&mut self, number: u32, target: Target) -> Result<(), LinkError> {
+        if number == 0 {
+            self.target = target;
+        } else if target != self.target {
+            return Err(LinkError::NotAnObject {
+                reason: format!("it is for {target} and the first for {}", self.target),
+            });
+        }
+        Ok(())
+    }
+
+    fn add_translated(
+        &mut self,
+        number: u32,
+        size: usize,
+        object: &'a Translated<'a>,
+    ) -> Result<(), LinkError> {
+        let target = Target {
+            format: Format::MachO,
+            machine: object.machine,
+        };
+        self.set_target(number, target)?;
+        self.size = self.size.saturating_add(size as u64);
+        let first_section = self.sections.len();
+        let first_symbol = u32::try_from(self.symbols.len()).unwrap_or(u32::MAX);
+        let symbol_count = u32::try_from(object.symbols.len()).unwrap_or(u32::MAX);
+        if first_symbol.checked_add(symbol_count).is_none() {
+            return Err(bad("more symbols than can be numbered", "symbol table"));
+        }
+        for unit in &object.units {
+            self.sections.push(Section {
+                bytes: unit.made.as_deref().unwrap_or(unit.section.bytes),
+                relocations: &unit.relocations,
+                first_symbol,
+                symbol_count,
+                ..unit.section.clone()
+            });
+        }
+        for symbol in &object.symbols {
+            let mut symbol = Symbol {
+                object: number,
+                ..*symbol
+            };
+            if let Value::Defined { section, .. } = &mut symbol.value {
+                *section += first_section;
+            }
+            self.symbols.push(symbol);
+        }
+        self.origins.push((first_symbol, &object.origins));
+        Ok(())
+    }
+
+    /// What a difference in `section` counts from, by its number in the section's object.
+    pub(super) fn origin(&self, section: &Section<'_>, number: u32) -> Result<u32, LinkError> {
+        let own = |&&(first, _): &&(u32, &[u32])| first == section.first_symbol;
+        let origins = self.origins.iter().find(own).map(|(_, origins)| *origins);
+        let local = origins.and_then(|origins| origins.get(number as usize));
+        let local = local.ok_or_else(|| bad("no such symbol", format!("origin {number}")))?;
+        self.target(section, *local)
     }
 
     fn attach_relocations(

@@ -89,6 +89,8 @@ pub(super) enum From {
     /// The field's page; what is led to counts as its page, too.
     Page,
     SlotTable,
+    /// Another symbol of the image.
+    Symbol(u32),
     /// The page of the first slot.
     SlotTablePage,
     Zero,

@@ -299,6 +299,11 @@ impl<'a> Writer<'_, 'a> {
             From::Page => page(target).wrapping_sub(page(at)),
             From::SlotTable => target.wrapping_sub(layout.slot_table()),
             From::SlotTablePage => target.wrapping_sub(page(layout.slot_table())),
+            From::Symbol(origin) => {
+                let symbol = self.input.symbol(origin)?;
+                let origin = layout.place(reached, origin, &symbol);
+                target.wrapping_sub(origin.ok_or_else(missing)?)
+            }
             From::Zero => target,
         } as i64;
         let written = self.write(form, at, value)?;

@@ -265,7 +265,7 @@ impl<'a> Input<'a> {
 /// Common symbols of the large model.
 const SHN_LARGE_COMMON: u16 = 0xff02;
 
-fn null_symbol<'a>(object: u32) -> Symbol<'a> {
+pub(super) fn null_symbol<'a>(object: u32) -> Symbol<'a> {
     Symbol {
         name: &[],
         value: Value::Absolute(0),

@@ -1,15 +1,16 @@
 //! What objects are made for: a format and a machine, and the seam between these and the linker.
 //!
-//! | seam | ELF x86-64 | ELF AArch64 |
-//! | --- | --- | --- |
-//! | object to sections, symbols, relocations | [`read`](super::read) | the same |
-//! | relocation to [`Reference`] | [`x86_64`] | [`aarch64`] |
-//! | instructions: fields, stubs, thunks, filler | [`x86_64`] | [`aarch64`] |
+//! | seam | ELF x86-64 | ELF AArch64 | Mach-O x86-64 | Mach-O arm64 |
+//! | --- | --- | --- | --- | --- |
+//! | object to sections, symbols, relocations | [`read`](super::read) | the same | [`macho`] | the same |
+//! | relocation to [`Reference`] | [`x86_64`] | [`aarch64`] | [`macho::x86_64`] | [`macho::arm64`] |
+//! | instructions: fields, stubs, thunks, filler | [`x86_64`] | [`aarch64`] | [`x86_64`] | [`aarch64`] |
 //!
 //! Everything else (what is kept, where it lies, slots, imports, fixups) knows no target. Nothing here
 //! asks what machine the linker itself runs on.
 
 use super::aarch64::{self, instructions as arm};
+use super::macho;
 use super::read::{Input, Rela};
 use super::reference::{Action, Form, From, Reference};
 use super::x86_64::{self, instructions as x86};
@@ -27,6 +28,7 @@ pub(super) struct Target {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Elf,
+    MachO,
 }
 
 /// What runs the code.
@@ -57,6 +59,8 @@ impl Target {
         match (self.format, self.machine) {
             (Format::Elf, Machine::X86_64) => x86_64::classify(input, section, relocation),
             (Format::Elf, Machine::Aarch64) => aarch64::classify(input, section, relocation),
+            (Format::MachO, Machine::X86_64) => macho::x86_64::classify(input, section, relocation),
+            (Format::MachO, Machine::Aarch64) => macho::arm64::classify(input, section, relocation),
         }
     }
 
@@ -65,16 +69,19 @@ impl Target {
         match (self.format, self.machine) {
             (Format::Elf, Machine::X86_64) => x86_64::kinds::name(kind),
             (Format::Elf, Machine::Aarch64) => aarch64::kinds::name(kind),
+            (Format::MachO, Machine::X86_64) => macho::x86_64::name(kind),
+            (Format::MachO, Machine::Aarch64) => macho::arm64::name(kind),
         }
     }
 }
 
 impl std::fmt::Display for Target {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Format::Elf = self.format;
-        out.write_str(match self.machine {
-            Machine::X86_64 => "ELF x86-64",
-            Machine::Aarch64 => "ELF AArch64",
+        out.write_str(match (self.format, self.machine) {
+            (Format::Elf, Machine::X86_64) => "ELF x86-64",
+            (Format::Elf, Machine::Aarch64) => "ELF AArch64",
+            (Format::MachO, Machine::X86_64) => "Mach-O x86-64",
+            (Format::MachO, Machine::Aarch64) => "Mach-O arm64",
         })
     }
 }
@@ -177,7 +184,7 @@ impl Action {
             Self::Field { from, form, .. } => match from {
                 From::Page | From::SlotTablePage => true,
                 From::Zero => matches!(form, Form::Aarch64(_)),
-                From::Place | From::SlotTable => false,
+                From::Place | From::SlotTable | From::Symbol(_) => false,
             },
             Self::Word(_) | Self::NarrowOffset(_) => false,
         }

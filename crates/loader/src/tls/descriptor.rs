@@ -48,6 +48,34 @@ pub(super) fn thread_pointer() -> u64 {
     pointer
 }
 
+/// The address of the function in descriptors of Mach-O.
+pub(crate) fn variable_getter() -> usize {
+    // It asks the resolver, which has to know the processor.
+    let _ = resolver();
+    get_variable as *const () as usize
+}
+
+/// Called with the address of a descriptor in `rdi`, whose second and third words are the pair; the
+/// variable's address comes back in `rax`, and every other register as it was.
+///
+/// # Safety
+/// To be called by the descriptor's protocol alone.
+#[unsafe(naked)]
+unsafe extern "C" fn get_variable() {
+    // A descriptor of the other sort on the stack: its second word is the address of the pair.
+    naked_asm!(
+        "lea rax, [rdi + 8]",
+        "push rax",
+        "push rax",
+        "mov rax, rsp",
+        "call {resolve}",
+        "add rsp, 16",
+        "add rax, fs:[0]",
+        "ret",
+        resolve = sym resolve,
+    )
+}
+
 /// # Safety
 /// To be called by the descriptor's protocol alone.
 #[unsafe(naked)]

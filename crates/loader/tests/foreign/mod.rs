@@ -144,6 +144,7 @@ impl Runner {
             5 => Some(1),
             6 => known("runner_get_address"),
             7 => known("runner_descriptor"),
+            8 => known("runner_variable"),
             _ => None,
         }
     }

@@ -12,6 +12,7 @@ mod compiled;
 #[path = "../foreign/mod.rs"]
 mod foreign;
 mod lld;
+mod macho;
 mod names;
 #[path = "../placed/mod.rs"]
 mod placed;
@@ -55,6 +56,20 @@ const AARCH64: Suite = Suite {
     names: names::AARCH64,
     emitted: aarch64::EMITTED,
     try_case: aarch64::try_case,
+};
+
+const MACHO_X86_64: Suite = Suite {
+    title: "x86-64, Mach-O",
+    names: macho::X86_64,
+    emitted: macho::X86_64_EMITTED,
+    try_case: macho::try_x86_64,
+};
+
+const MACHO_ARM64: Suite = Suite {
+    title: "arm64, Mach-O",
+    names: macho::ARM64,
+    emitted: macho::ARM64_EMITTED,
+    try_case: macho::try_arm64,
 };
 
 /// What the linker makes of an object whose roots are `test` and the labels for lld.
@@ -239,6 +254,20 @@ fn prove(suite: &Suite, cases: &[Case]) -> Answer<()> {
 #[test]
 fn every_kind_of_x86_64() -> Answer<()> {
     prove(&X86_64, CASES)
+}
+
+#[test]
+fn every_kind_of_macho() -> Answer<()> {
+    if !whole::is_installed("clang-22") {
+        skip("relocations of Mach-O", "clang-22 is not installed");
+        return Ok(());
+    }
+    prove(&MACHO_X86_64, macho::X86_64_CASES)?;
+    if let Some(lack) = foreign::lacks() {
+        skip("relocations of Mach-O arm64", lack);
+        return Ok(());
+    }
+    prove(&MACHO_ARM64, macho::ARM64_CASES)
 }
 
 #[test]

@@ -221,6 +221,15 @@ fn borrowing(field: &Field<'_, '_>) -> Option<Borrowing> {
     borrowed::borrowing(field.section.bytes.get(..end)?)
 }
 
+/// Whether the field ends a load of 8 bytes, or of 4, which can become that of an address.
+pub(super) fn is_load(field: &Field<'_, '_>) -> bool {
+    let is_rip_relative = before(field, 1).is_some_and(|modrm| modrm & 0xc7 == 0x05);
+    field.section.kind == SectionKind::Text
+        && field.reference.addend == -4
+        && before(field, 2) == Some(0x8b)
+        && is_rip_relative
+}
+
 /// How the instruction can do without its slot.
 fn rewrite(field: &Field<'_, '_>) -> Option<Rewrite> {
     // Another addend: an immediate follows, or a word other than the slot's own is wanted.
