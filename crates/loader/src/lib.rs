@@ -115,7 +115,8 @@ use shared::Registry;
 use std::sync::{Arc, Mutex};
 use tls::host::HostVariables;
 
-/// Links and loads x86-64 ELF objects in this process.
+/// Links objects, and loads images of this process's machine: on Linux, x86-64 or AArch64. On AArch64 it is
+/// tested under qemu alone.
 ///
 /// One is enough for a process; every thread may use it at once. A child made by `fork` may go on
 /// using it and gets fresh memory; code that was loaded before the fork runs in both.
@@ -294,7 +295,10 @@ impl Loader for NativeLoader {
 
     fn format(&self) -> FormatId {
         FormatId {
-            name: "rekindle-elf-x86_64",
+            name: match image::format::MACHINE_HERE {
+                image::format::MACHINE_AARCH64 => "rekindle-aarch64",
+                _ => "rekindle-elf-x86_64",
+            },
             version: image::VERSION.into(),
         }
     }

@@ -221,3 +221,99 @@ fn machines_are_kept_apart() -> Answer<()> {
     }
     Ok(())
 }
+
+/// The target that the loader is compiled for, to run on AArch64 itself.
+const TARGET: &str = "aarch64-unknown-linux-gnu";
+
+/// The example `run_object` for AArch64, or why there is none.
+fn loader_for_aarch64() -> Answer<Result<std::path::PathBuf, &'static str>> {
+    if let Some(lack) = lacks() {
+        return Ok(Err(lack));
+    }
+    let root = Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .output()?;
+    let root = String::from_utf8(root.stdout)?;
+    let library = std::path::Path::new(root.trim())
+        .join("lib/rustlib")
+        .join(TARGET);
+    if !library.join("lib").is_dir() {
+        return Ok(Err(
+            "no standard library (rustup target add aarch64-unknown-linux-gnu)",
+        ));
+    }
+    let mut command = Command::new(env!("CARGO"));
+    command.args([
+        "build",
+        "--quiet",
+        "--package",
+        "rekindle-loader",
+        "--target",
+        TARGET,
+    ]);
+    command.args(["--example", "run_object", "--message-format", "json"]);
+    command.env(
+        "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER",
+        "aarch64-linux-gnu-gcc",
+    );
+    let built = command.current_dir(env!("CARGO_MANIFEST_DIR")).output()?;
+    if !built.status.success() {
+        return Err(String::from_utf8_lossy(&built.stderr).into_owned().into());
+    }
+    let messages = String::from_utf8(built.stdout)?;
+    let path = messages.lines().find_map(|line| {
+        let (_, rest) = line.split_once("\"executable\":\"")?;
+        rest.split_once('"').map(|(path, _)| path)
+    });
+    Ok(Ok(path.ok_or("no run_object was built")?.into()))
+}
+
+/// Not the linker alone: memory, caches, unwind tables and thread-locals as on a machine of that sort.
+#[test]
+fn the_loader_itself_runs_there() -> Answer<()> {
+    let program = match loader_for_aarch64()? {
+        Ok(program) => program,
+        Err(lack) => {
+            skip("the loader on AArch64", lack);
+            return Ok(());
+        }
+    };
+    let source = r#"
+        #include <cstdio>
+        #include <map>
+        #include <stdexcept>
+        #include <string>
+        #include <thread>
+        thread_local int local = 5;
+        static std::map<std::string, int> table{{"a", 1}, {"b", 2}};
+        __attribute__((noinline)) int deep(int n)
+        {
+            if (n == 0) throw std::runtime_error("deep");
+            return deep(n - 1) + 1;
+        }
+        int main()
+        {
+            local++;
+            int other = 0;
+            std::thread thread([&] { other = local; });
+            thread.join();
+            try { deep(5); } catch (const std::exception &error) {
+                std::printf("%s %d %d %d\n", error.what(), local, other, table["b"]);
+            }
+            return 3;
+        }"#;
+    for model in ["-mtls-dialect=desc", "-mtls-dialect=trad"] {
+        let flags = ["-fPIC", "-O1", model];
+        let object = compile(&["aarch64-linux-gnu-g++"], "cpp", source, &flags)?;
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("unit.o");
+        std::fs::write(&file, object)?;
+        let mut command = Command::new("qemu-aarch64");
+        command.args(["-L", "/usr/aarch64-linux-gnu"]).arg(&program);
+        command.args(["-l", "libstdc++.so.6"]).arg(&file).arg("--");
+        let ended = whole::end_of(&mut command, "")?;
+        assert_eq!(ended.stdout, "deep 6 5 2\n", "{model}: {ended:?}");
+        assert_eq!(ended.status, "exit status: 3", "{model}");
+    }
+    Ok(())
+}

@@ -5,6 +5,7 @@
 
 mod ahead;
 mod barrier;
+mod coherence;
 pub(crate) mod copy;
 pub(crate) mod finalise;
 mod free;

@@ -1,5 +1,6 @@
 //! Room for one image, from when it is taken until it is kept or given back.
 
+use super::coherence;
 use super::room::Windows;
 use super::window::{DISTANCE, from_region, memory};
 use crate::error::LoadError;
@@ -91,6 +92,7 @@ impl Span<'_> {
             // that it uses of it, and its data is made zero where it may not be.
             sealed.map_err(|error| memory("making code executable", from_region(error)))?;
         }
+        coherence::publish(self.run, payload);
         let mut place = Place {
             owner: self.windows.number,
             window: self.window,
