@@ -137,7 +137,11 @@ pub(crate) fn test(steps: &mut Steps) -> Result<()> {
         cmd!(shell, "cargo build --package ember --features {features}").run()?;
         let _binaries = shell.push_env(BIN_DIR, target_folder(shell)?.join("debug"));
         let _backends = shell.push_env("REKINDLE_BACKENDS", backends);
-        Ok(cmd!(shell, "cargo test --package rekindle-tests --test backends").run()?)
+        Ok(cmd!(
+            shell,
+            "cargo test --package rekindle-tests --test backends --test cpp"
+        )
+        .run()?)
     })
 }
 

@@ -85,6 +85,8 @@ pub enum Kind {
     CallVar(String, Vec<Node>),
     /// A call of any value.
     Call(Box<Node>, Vec<Node>),
+    /// A call of a C++ function, by its name there.
+    Cpp(String, Vec<Node>),
     /// A call of a function of `ember.core` that is compiled in place.
     Intrinsic(Intrinsic, Vec<Node>),
     /// A vector of computed items.

@@ -51,6 +51,11 @@ pub fn unit(program: &Program) -> Unit {
         .iter()
         .map(|symbol| match symbol.kind {
             SymbolKind::Word => Import::Word(unit.import_word(&symbol.name)),
+            // The analyser lets no such call stand without a compiler of C++.
+            SymbolKind::Cpp { parameters } => {
+                let signature = signature(target.call_conv, parameters + 1, true);
+                Import::Function(unit.import_function(&symbol.name, &signature))
+            }
             SymbolKind::Function {
                 parameters,
                 returns,

@@ -28,6 +28,11 @@ pub const FLAGS: [&str; 4] = [
 /// The unit of a program. The program must be well formed.
 pub fn unit(program: &Program) -> Unit {
     let mut text = Text(String::with_capacity(4096));
+    if let Some(cpp) = &program.cpp {
+        text.line(cpp);
+        // What follows is the compiler's own.
+        text.line("#line 1 \"ember\"");
+    }
     text.imports(program);
     for (index, function) in program.functions.iter().enumerate() {
         text.line(&format!("{};", signature(index, function)));
@@ -55,6 +60,20 @@ fn function_name(program: &Program, index: u32) -> String {
     }
 }
 
+/// A function of ember's signature that calls one of C++: `name/parameters`.
+fn cpp_call(index: usize, name: &str, parameters: u32) -> String {
+    let name = name.rsplit_once('/').map_or(name, |(name, _)| name);
+    let taken: String = (0..parameters).map(|n| format!(", word a{n}")).collect();
+    let given: Vec<_> = (0..parameters)
+        .map(|n| format!("ember::argument{{context, a{n}}}"))
+        .collect();
+    let given = given.join(", ");
+    format!(
+        "static word ember_call_{index}(word context{taken}) {{ return ember::call(context, [&] {{ return \
+         {name}({given}); }}); }}"
+    )
+}
+
 struct Text(String);
 
 impl Text {
@@ -70,6 +89,7 @@ impl Text {
             let line = match symbol.kind {
                 // A letter, as it has no alignment that could be relied on.
                 SymbolKind::Word => format!("extern char ember_word_{index} __asm__({name});"),
+                SymbolKind::Cpp { parameters } => cpp_call(index, &symbol.name, parameters),
                 SymbolKind::Function {
                     parameters,
                     returns,

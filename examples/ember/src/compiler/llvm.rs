@@ -65,6 +65,11 @@ impl<'c> Lowering<'c> {
                 global.set_alignment(1);
                 Import::Word(global)
             }
+            // The analyser lets no such call stand without a compiler of C++.
+            SymbolKind::Cpp { parameters } => {
+                let signature = signature(parameters + 1, true);
+                Import::Function(module.add_function(name, signature, None))
+            }
             SymbolKind::Function {
                 parameters,
                 returns,

@@ -65,6 +65,12 @@ pub trait CompileHost {
     /// symbol as written.
     fn resolved(&self, text: &str);
 
+    /// The C++ that the form is compiled against, if there is a compiler of C++. Called if the form is about
+    /// C++.
+    fn cpp(&self) -> Option<String> {
+        None
+    }
+
     /// A macro is about to run, and its value to be taken; `var` is its qualified name.
     fn expands(&self, var: &str);
 }
@@ -172,6 +178,10 @@ impl CompileHost for Reporting<'_> {
         }
     }
 
+    fn cpp(&self) -> Option<String> {
+        self.host.cpp()
+    }
+
     fn expands(&self, var: &str) {
         self.host.expands(var);
     }
@@ -197,10 +207,13 @@ fn read(host: &dyn CompileHost, text: &str) -> Result<Value, CompileError> {
 
 /// Analyses and lowers a form.
 fn intermediate(host: &dyn CompileHost, form: &Value) -> Result<(Analysed, Program), CompileError> {
-    let analysed = analyse::analyse(host, form)?;
+    let mut analysed = analyse::analyse(host, form)?;
     let context = host.context();
     match lower::lower(&analysed.form, &|| !context.stack_is_low()) {
-        Ok(program) => Ok((analysed, program)),
+        Ok(mut program) => {
+            program.cpp = analysed.cpp.take();
+            Ok((analysed, program))
+        }
         Err(deep) => Err(CompileError {
             message: TOO_DEEP.to_owned(),
             position: Position::unpack(deep.position),

@@ -90,6 +90,7 @@ impl Outline {
             Kind::Do(nodes)
             | Kind::Recur(nodes)
             | Kind::CallVar(_, nodes)
+            | Kind::Cpp(_, nodes)
             | Kind::Intrinsic(_, nodes)
             | Kind::Vector(nodes)
             | Kind::Map(nodes)

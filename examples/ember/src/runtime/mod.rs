@@ -12,6 +12,7 @@
 mod arithmetic;
 pub(crate) mod call;
 mod construct;
+mod cpp;
 mod frame;
 pub(crate) mod stack;
 mod var;
@@ -55,6 +56,17 @@ pub const RUNTIME: &[(&str, *const ())] = &[
     ("ember_ge", arithmetic::ember_ge as *const ()),
     ("ember_num_eq", arithmetic::ember_num_eq as *const ()),
     ("ember_eq", arithmetic::ember_eq as *const ()),
+    ("ember_cpp_enter", cpp::ember_cpp_enter as *const ()),
+    ("ember_cpp_integer", cpp::ember_cpp_integer as *const ()),
+    ("ember_cpp_float", cpp::ember_cpp_float as *const ()),
+    ("ember_cpp_string", cpp::ember_cpp_string as *const ()),
+    (
+        "ember_cpp_of_integer",
+        cpp::ember_cpp_of_integer as *const (),
+    ),
+    ("ember_cpp_of_float", cpp::ember_cpp_of_float as *const ()),
+    ("ember_cpp_of_string", cpp::ember_cpp_of_string as *const ()),
+    ("ember_cpp_throw", cpp::ember_cpp_throw as *const ()),
 ];
 
 /// The word of a result: the scope keeps the value; 0 says that an exception is pending.

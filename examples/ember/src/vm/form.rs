@@ -1,5 +1,6 @@
 //! One top-level form through the cache: its text is delimited, and nothing more on a hit.
 
+use super::preamble::INCLUDED;
 use super::{Failure, Source, Vm};
 use crate::compiler::ir::Program;
 use crate::compiler::{self, CompileHost, CompiledForm, Outline};
@@ -203,6 +204,9 @@ impl Host for FormHost<'_> {
     }
 
     fn dependency(&self, kind: &str, _name: &str) -> Option<Digest> {
+        if kind == INCLUDED {
+            return self.vm.included_digest();
+        }
         let folder = self.vm.context.program_folder();
         let path = folder.as_os_str().as_encoded_bytes();
         (kind == PROGRAM_FOLDER).then(|| Digest::of("ember program folder", path))
@@ -246,6 +250,12 @@ struct Recording<'a> {
 }
 
 impl CompileHost for Recording<'_> {
+    fn cpp(&self) -> Option<String> {
+        let included = self.vm.cpp.as_ref()?.borrow().clone();
+        self.recorder.host(INCLUDED, "");
+        Some(included)
+    }
+
     fn context(&self) -> &Context {
         &self.vm.context
     }

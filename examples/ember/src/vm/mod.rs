@@ -5,6 +5,7 @@
 //! | opening, files, texts, statistics | this one |
 //! | the backends | `engine.rs`, `cpp.rs` |
 //! | one form: look-up, compiling, running | `form.rs` |
+//! | C++ that programs include | `preamble.rs` |
 //! | namespaces and the files that they come from | `require.rs` |
 //! | words that kept code is bound to | `words.rs` |
 //! | compiling without running | `warm.rs` |
@@ -13,6 +14,7 @@
 mod cpp;
 mod engine;
 mod form;
+mod preamble;
 mod require;
 mod warm;
 mod words;
@@ -78,6 +80,8 @@ pub struct Vm {
     folder: PathBuf,
     /// There if the program is compiled and not run.
     warming: Option<Warming>,
+    /// The C++ that was included so far, if there is a compiler for it.
+    cpp: Option<RefCell<String>>,
 }
 
 /// Why a program did not go on.
@@ -118,7 +122,13 @@ impl Vm {
     /// A machine that there is no compiler for. A cache that cannot be used is a warning.
     pub fn new(options: &VmOptions) -> Result<Self, Failure> {
         let cache = open_cache(options)?;
-        Self::on(&cache, options.main_file.as_deref(), Context::new(), None)
+        Self::on(
+            &cache,
+            options.main_file.as_deref(),
+            Context::new(),
+            None,
+            options.backend.choice,
+        )
     }
 
     /// A Vm on a cache that is open.
@@ -127,6 +137,7 @@ impl Vm {
         main_file: Option<&Path>,
         context: Context,
         warming: Option<Warming>,
+        choice: Choice,
     ) -> Result<Self, Failure> {
         let folder = match main_file {
             Some(file) => file.parent().map(Path::to_owned).unwrap_or_default(),
@@ -140,6 +151,7 @@ impl Vm {
             files: RefCell::default(),
             folder,
             warming,
+            cpp: (choice == Choice::Clang).then(RefCell::default),
         };
         vm.files
             .borrow_mut()
@@ -268,6 +280,7 @@ impl Vm {
             Some("ns") => self.evaluate_ns(source, form),
             Some("require") => self.evaluate_require(source, form),
             Some("do") => self.evaluate_do(source, form),
+            Some("cpp/include" | "cpp/raw") => self.evaluate_cpp(source, form),
             _ => self.evaluate_definition(source, form),
         }
     }

@@ -4,7 +4,7 @@
 //! factories only where a macro needs what they define. What a form would make known is declared from its
 //! outline, so that symbols resolve as they will. Nothing is printed, and nothing outside is changed.
 
-use super::engine::{BackendOptions, Engine};
+use super::engine::{BackendOptions, Choice, Engine};
 use super::form::FormHost;
 use super::{CachePlace, Failure, Vm, VmOptions, open_cache};
 use crate::compiler::Outline;
@@ -54,6 +54,7 @@ pub struct Rehearsal {
     cache: Arc<Cache<Engine>>,
     crew: Rc<Crew<Engine>>,
     listener: Listener,
+    choice: Choice,
     statistics: Statistics,
     failures: Vec<Failure>,
 }
@@ -95,6 +96,7 @@ impl Rehearsal {
             crew: Rc::new(Crew::new(&cache, threads.get() - 1)),
             cache,
             listener: Rc::new(listener),
+            choice: options.backend.choice,
             statistics: Statistics::default(),
             failures: Vec::new(),
         })
@@ -115,7 +117,7 @@ impl Rehearsal {
         };
         let context = Context::printing_to(Box::new(std::io::sink()));
         context.forbid_changes();
-        let vm = Vm::on(&self.cache, Some(file), context, Some(warming))?;
+        let vm = Vm::on(&self.cache, Some(file), context, Some(warming), self.choice)?;
         let result = vm.run_file(file).map(drop);
         vm.settle_to(0);
         self.statistics.add(&vm.statistics());

@@ -2,6 +2,7 @@
 //! checked.
 
 mod attempt;
+mod cpp;
 mod function;
 mod literal;
 mod resolve;
@@ -10,6 +11,7 @@ mod special;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use self::cpp::cpp_name;
 use self::scope::Scopes;
 use super::ast::{Kind, Node};
 use super::{CompileError, CompileHost, NIL, TOO_DEEP, intrinsic};
@@ -29,6 +31,8 @@ pub(super) struct Analysed {
     pub(super) dynamic_defines: Vec<String>,
     /// The vars that its code refers to, each once, in the order in which they are met.
     pub(super) references: Vec<String>,
+    /// The C++ that it is compiled against, if it is about C++.
+    pub(super) cpp: Option<String>,
 }
 
 /// Analyses a form.
@@ -44,6 +48,7 @@ pub(super) fn analyse(host: &dyn CompileHost, form: &Value) -> Result<Analysed, 
         defines: Names::default(),
         dynamic_defines: Names::default(),
         references: Names::default(),
+        cpp: None,
     };
     let form = analyser.form(
         form,
@@ -58,6 +63,7 @@ pub(super) fn analyse(host: &dyn CompileHost, form: &Value) -> Result<Analysed, 
         defines: analyser.defines.list,
         dynamic_defines: analyser.dynamic_defines.list,
         references: analyser.references.list,
+        cpp: analyser.cpp,
     })
 }
 
@@ -120,6 +126,7 @@ struct Analyser<'h> {
     defines: Names,
     dynamic_defines: Names,
     references: Names,
+    cpp: Option<String>,
 }
 
 pub(super) use resolve::ReaderNames;
@@ -190,6 +197,9 @@ impl Analyser<'_> {
             let (head, rest) = items.split_first().expect("the list is not empty");
             if let Some(name) = plain_symbol(head).filter(|name| is_special_form(name)) {
                 return self.special(name, rest, position, place);
+            }
+            if let Some(name) = cpp_name(head) {
+                return self.cpp(name, rest, position, place);
             }
             match self.macro_of(head, position)? {
                 None => return self.call(head, rest, position),

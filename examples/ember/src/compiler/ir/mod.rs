@@ -255,6 +255,12 @@ pub enum SymbolKind {
         /// Whether it returns a word.
         returns: bool,
     },
+    /// A function of C++ with this many parameters, the context not counted, for a backend that compiles
+    /// C++: it is given values, and gives one, or 0 if an exception is pending.
+    Cpp {
+        /// How many.
+        parameters: u32,
+    },
 }
 
 /// A name of the outside that the program refers to.
@@ -275,6 +281,8 @@ pub struct Program {
     pub symbols: Vec<Symbol>,
     /// The packed positions that the code speaks of by number. They are no part of the program's text.
     pub positions: Vec<u32>,
+    /// The C++ that the program was written against, for a backend that compiles C++.
+    pub cpp: Option<String>,
 }
 
 impl Program {
@@ -284,6 +292,7 @@ impl Program {
         let mut encoded = Encoded(Vec::with_capacity(4096));
         self.functions.hash(&mut encoded);
         self.symbols.hash(&mut encoded);
+        self.cpp.hash(&mut encoded);
         Digest::of("ember program", &encoded.0)
     }
 }

@@ -88,6 +88,11 @@ impl Check<'_> {
                 symbol,
                 arguments,
             } => match self.kind(*symbol) {
+                Some(SymbolKind::Cpp { parameters })
+                    if parameters as usize + 1 == arguments.len() && to.is_some() =>
+                {
+                    None
+                }
                 Some(SymbolKind::Function {
                     parameters,
                     returns,
@@ -241,6 +246,7 @@ mod tests {
             functions: vec![builder.finish("f".into(), true)],
             symbols: Vec::new(),
             positions: Vec::new(),
+            cpp: None,
         }
     }
 

@@ -46,6 +46,12 @@ impl<'a> FunctionLowering<'_, 'a> {
             Kind::Function(function) => return Ok(Some(self.closure(function))),
             Kind::CallVar(name, arguments) => return self.call_var(name, arguments, position),
             Kind::Call(callee, arguments) => return self.call_value(callee, arguments, position),
+            Kind::Cpp(name, arguments) => {
+                let Some(arguments) = self.values(arguments)? else {
+                    return Ok(None);
+                };
+                self.call_cpp(name, arguments, position).into()
+            }
             Kind::Intrinsic(intrinsic, arguments) => {
                 return self.intrinsic(*intrinsic, arguments, position);
             }

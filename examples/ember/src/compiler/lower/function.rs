@@ -206,6 +206,23 @@ impl<'p, 'a> FunctionLowering<'p, 'a> {
         result
     }
 
+    /// Calls a function of C++, which may fail.
+    pub(super) fn call_cpp(
+        &mut self,
+        name: &str,
+        arguments: Vec<Operand>,
+        position: PackedPosition,
+    ) -> Register {
+        let symbol = self.program.cpp(name, arguments.len() as u32);
+        let mut all = vec![CONTEXT.into()];
+        all.extend(arguments);
+        let result = self.builder.call(symbol, all);
+        for target in &self.targets {
+            self.builder.copy(target.dirty, Operand::Word(1));
+        }
+        self.checked(result, position)
+    }
+
     /// Calls a function of the runtime that may fail; what follows runs only if it did not.
     pub(super) fn call_checked(
         &mut self,
@@ -214,6 +231,11 @@ impl<'p, 'a> FunctionLowering<'p, 'a> {
         position: PackedPosition,
     ) -> Register {
         let result = self.call(function, arguments);
+        self.checked(result, position)
+    }
+
+    /// Goes on only if a result is one.
+    fn checked(&mut self, result: Register, position: PackedPosition) -> Register {
         let error = self.error(position);
         let fine = self.builder.block();
         self.builder

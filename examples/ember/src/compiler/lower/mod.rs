@@ -58,6 +58,7 @@ pub fn lower(form: &Node, enough_stack: &dyn Fn() -> bool) -> Result<Program, To
         functions,
         symbols: program.symbols,
         positions: program.positions,
+        cpp: None,
     })
 }
 
@@ -83,6 +84,14 @@ impl<'a> ProgramLowering<'a> {
             returns: function.returns,
         };
         self.symbol(function.name.to_owned(), kind)
+    }
+
+    /// A function of C++. One name may be called with several numbers of arguments.
+    fn cpp(&mut self, name: &str, parameters: u32) -> SymbolId {
+        self.symbol(
+            format!("{name}/{parameters}"),
+            SymbolKind::Cpp { parameters },
+        )
     }
 
     fn symbol(&mut self, name: String, kind: SymbolKind) -> SymbolId {
