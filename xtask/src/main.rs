@@ -7,6 +7,8 @@ mod bench;
 mod checks;
 mod fuzz;
 mod header;
+mod install;
+mod layout;
 mod llvm;
 mod packages;
 mod soak;
@@ -54,6 +56,12 @@ enum Command {
         /// See whether it is up to date, and change nothing.
         #[arg(long)]
         check: bool,
+    },
+    /// Build the C library and put it below a folder, with headers and the files of pkg-config and CMake.
+    Install {
+        /// The folder: `include` and `lib` are made below it.
+        #[arg(long, value_name = "DIR")]
+        prefix: PathBuf,
     },
     /// Fuzz what takes foreign bytes: linking objects, validating images.
     Fuzz {
@@ -129,6 +137,7 @@ fn run(command: &Command, steps: &mut Steps) -> Result<()> {
         Command::Fmt => checks::fmt(steps),
         Command::Clippy => checks::clippy(steps),
         Command::Doc => checks::doc(steps),
+        Command::Install { prefix } => install::run(steps, prefix),
         Command::Header { check } => header::run(steps, *check),
         Command::Fuzz { seconds } => fuzz::run(steps, Duration::from_secs(*seconds)),
         Command::Soak { hours } => soak::run(steps, *hours),

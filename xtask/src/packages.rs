@@ -117,6 +117,24 @@ const NEEDED: &[Needed] = &[
         required: false,
     },
     Needed {
+        found_by: Programs(&["cmake"]),
+        purpose: "builds the C++ host against the installed C library",
+        package: "cmake",
+        required: false,
+    },
+    Needed {
+        found_by: Programs(&["pkg-config"]),
+        purpose: "finds the installed C library for compilers",
+        package: "pkg-config",
+        required: false,
+    },
+    Needed {
+        found_by: Library("libgc.a"),
+        purpose: "the collector of the C++ host",
+        package: "libgc-dev",
+        required: false,
+    },
+    Needed {
         found_by: Programs(&["valgrind"]),
         purpose: "sees what the loader reads and writes without right",
         package: "valgrind",

@@ -59,6 +59,8 @@ enum rekindle_error_code
     REKINDLE_ERROR_CODE_STATE = 10,
     // A fault of this library.
     REKINDLE_ERROR_CODE_PANIC = 11,
+    // There is no clang that can be used, or its prelude cannot be compiled.
+    REKINDLE_ERROR_CODE_COMPILER = 12,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -195,8 +197,6 @@ typedef struct rekindle_code rekindle_code;
 // evaluation fail with what it was, as soon as the callback has returned.
 typedef struct rekindle_compilation rekindle_compilation;
 
-// An error: belongs to who gets it, and is freed with `rekindle_error_free`. May be used by any one thread
-// at a time.
 typedef struct rekindle_error rekindle_error;
 
 // A definition whose code is in the process and whose factory the host now calls. Belongs to who evaluated it,
@@ -223,7 +223,7 @@ typedef struct rekindle_recorder rekindle_recorder;
 // at once.
 typedef struct rekindle_session rekindle_session;
 
-// What is compiled: an object. There as long as what it was got from.
+// What is compiled: an object, or source text. There as long as what it was got from.
 typedef struct rekindle_unit rekindle_unit;
 
 // A text: UTF-8 that ends after `size` bytes and not with a zero. `data` may be null if `size` is 0.
@@ -440,6 +440,39 @@ struct rekindle_error *rekindle_session_statistics(const struct rekindle_session
                                                    struct rekindle_statistics *statistics,
                                                    size_t size);
 
+// Has clang compile units that are source text: C++ at `-O2`, unless the functions below say otherwise, each of which
+// has clang compile as well. The compiler, its flags and its prelude are part of every key, and the headers of a
+// unit are dependencies of its code. `rekindle_open` fails where there is no clang of version 15 or newer, or the
+// prelude cannot be compiled.
+void rekindle_options_clang(struct rekindle_options *options);
+
+// Names the clang to run, by path. Else it is what `REKINDLE_CLANG` names, or one of the search path.
+void rekindle_options_clang_program(struct rekindle_options *options, struct rekindle_text path);
+
+// Says whether units are C rather than C++.
+void rekindle_options_clang_is_c(struct rekindle_options *options, bool is_c);
+
+// Adds one flag, or a flag's value, for clang. No shell sees it.
+void rekindle_options_clang_flag(struct rekindle_options *options, struct rekindle_text flag);
+
+// Gives the text that every unit begins with: its headers are compiled once, and kept in the folder of
+// `rekindle_options_clang_folder`.
+void rekindle_options_clang_prelude(struct rekindle_options *options, struct rekindle_text text);
+
+// Names the folder that relative paths in flags and `#include "..."` start from; `/` by default.
+void rekindle_options_clang_directory(struct rekindle_options *options, struct rekindle_text path);
+
+// Names the folder for precompiled headers, which nobody else may write. By default it is a temporary one that goes
+// away with the cache.
+void rekindle_options_clang_folder(struct rekindle_options *options,
+                                   struct rekindle_text path);
+
+// Names an environment variable that clang gets to see. Its value counts.
+void rekindle_options_clang_variable(struct rekindle_options *options, struct rekindle_text name);
+
+// Says how long one run of clang may take, in milliseconds; 120,000 by default.
+void rekindle_options_clang_time_limit(struct rekindle_options *options, uint64_t milliseconds);
+
 // Frees a handle, which may be null. The code stays.
 void rekindle_code_free(struct rekindle_code *code);
 
@@ -495,6 +528,11 @@ struct rekindle_unit *rekindle_compilation_unit(struct rekindle_compilation *com
 void rekindle_unit_object(struct rekindle_unit *unit,
                           struct rekindle_bytes object,
                           const struct rekindle_digest *made);
+
+// Makes the unit source text, in C++ or C as the options say: clang compiles it after the prelude of the options, and
+// records the headers that it reads.
+void rekindle_unit_source(struct rekindle_unit *unit,
+                          struct rekindle_text text);
 
 // Says why there is no unit; the callback then returns `false`.
 void rekindle_unit_fail(struct rekindle_unit *unit, struct rekindle_text why);

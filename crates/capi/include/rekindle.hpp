@@ -299,6 +299,8 @@ public:
     void object(std::span<const std::byte> object, const digest *made = nullptr) noexcept {
         rekindle_unit_object(raw_, detail::bytes(object), made);
     }
+    // Source text, for clang.
+    void source(std::string_view text) noexcept { rekindle_unit_source(raw_, detail::text(text)); }
     void fail(std::string_view why) noexcept { rekindle_unit_fail(raw_, detail::text(why)); }
 
 private:
@@ -419,6 +421,7 @@ public:
     void object(std::span<const std::byte> object, const digest *made = nullptr) noexcept {
         unit_.object(object, made);
     }
+    void source(std::string_view text) noexcept { unit_.source(text); }
     void factory(std::string_view symbol) noexcept { rekindle_compilation_factory(raw_, detail::text(symbol)); }
     void defines(std::string_view name) noexcept { rekindle_compilation_defines(raw_, detail::text(name)); }
     void defines_later(std::string_view name) noexcept {
@@ -554,6 +557,36 @@ public:
     }
     options &expected_cost_us(std::uint64_t microseconds) {
         rekindle_options_expected_cost(raw_.get(), microseconds);
+        return *this;
+    }
+    // Units may be source text, compiled by clang with these flags after this prelude; its precompiled headers lie in
+    // `headers`, or for the time that the cache is open in a temporary folder.
+    options &clang(std::span<const std::string_view> flags = {}, std::string_view prelude = {},
+                   std::string_view headers = {}) {
+        rekindle_options_clang(raw_.get());
+        for (std::string_view flag : flags) rekindle_options_clang_flag(raw_.get(), detail::text(flag));
+        if (!prelude.empty()) rekindle_options_clang_prelude(raw_.get(), detail::text(prelude));
+        if (!headers.empty()) rekindle_options_clang_folder(raw_.get(), detail::text(headers));
+        return *this;
+    }
+    options &clang_program(std::string_view path) {
+        rekindle_options_clang_program(raw_.get(), detail::text(path));
+        return *this;
+    }
+    options &clang_is_c(bool is_c) {
+        rekindle_options_clang_is_c(raw_.get(), is_c);
+        return *this;
+    }
+    options &clang_directory(std::string_view path) {
+        rekindle_options_clang_directory(raw_.get(), detail::text(path));
+        return *this;
+    }
+    options &clang_variable(std::string_view name) {
+        rekindle_options_clang_variable(raw_.get(), detail::text(name));
+        return *this;
+    }
+    options &clang_time_limit_ms(std::uint64_t milliseconds) {
+        rekindle_options_clang_time_limit(raw_.get(), milliseconds);
         return *this;
     }
     options &folder(std::string_view path) {

@@ -1,11 +1,12 @@
-//! The backend of hosts that have a compiler of their own: what it takes are objects.
+//! The backend of C and C++ hosts: it takes objects that a host made, and source text for clang.
 
+use crate::clang::{self, ClangCompiler};
 use crate::compilation::HostUnit;
 use rekindle_cache_core::artifact::{Compiled, Compiler, Jit, Loader, Object, Symbols};
 use rekindle_cache_core::{Digest, DigestBuilder};
 use rekindle_loader::NativeLoader;
 use rekindle_runtime_hooks::Backend;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The target where the options name none.
@@ -34,23 +35,29 @@ pub(crate) struct Description {
     pub(crate) expected_cost: Duration,
 }
 
-/// The host's compiler, by what the host says of it.
+/// The host's compiler, by what the host says of it, and clang if the host wants it.
 pub(crate) struct HostBackend {
-    compiler: HostCompiler,
+    compiler: Arc<HostCompiler>,
     jit: HostJit,
 }
 
 pub(crate) struct HostCompiler {
     description: Description,
+    clang: Option<ClangCompiler>,
 }
 
-pub(crate) struct HostJit;
+pub(crate) struct HostJit {
+    compiler: Arc<HostCompiler>,
+}
 
 impl HostBackend {
-    pub(crate) fn new(description: Description) -> Self {
+    pub(crate) fn new(description: Description, clang: Option<ClangCompiler>) -> Self {
+        let compiler = Arc::new(HostCompiler { description, clang });
         Self {
-            compiler: HostCompiler { description },
-            jit: HostJit,
+            jit: HostJit {
+                compiler: Arc::clone(&compiler),
+            },
+            compiler,
         }
     }
 }
@@ -61,18 +68,14 @@ pub(crate) enum UnitError {
     /// The host's callback gave no unit; its own words.
     #[error("{0}")]
     Host(String),
+    /// clang does not compile it.
+    #[error("{0}")]
+    Clang(#[from] clang::Error),
+    #[error("the unit is source text, and no compiler was asked for: call rekindle_options_clang")]
+    NoCompiler,
     /// The loader does not take the object.
     #[error("{0}")]
     Load(#[from] rekindle_loader::LoadError),
-}
-
-impl HostUnit {
-    fn object(&self) -> Result<&[u8], UnitError> {
-        match self {
-            Self::Object { bytes, .. } => Ok(bytes),
-            Self::Failed(why) => Err(UnitError::Host(why.clone())),
-        }
-    }
 }
 
 impl Compiler for HostCompiler {
@@ -84,6 +87,9 @@ impl Compiler for HostCompiler {
         for part in &self.description.fingerprint {
             digest.bytes(part);
         }
+        if let Some(clang) = &self.clang {
+            digest.digest(&clang.fingerprint());
+        }
         digest.finish()
     }
 
@@ -92,6 +98,7 @@ impl Compiler for HostCompiler {
             HostUnit::Object { bytes, digest } => {
                 digest.unwrap_or_else(|| Digest::of("rekindle object of a host", bytes))
             }
+            HostUnit::Source(text) => Digest::of("rekindle source of a host", text.as_bytes()),
             HostUnit::Failed(why) => Digest::of("rekindle unit that failed", why.as_bytes()),
         }
     }
@@ -101,14 +108,18 @@ impl Compiler for HostCompiler {
     }
 
     fn compile(&self, unit: &Job) -> Result<Compiled, UnitError> {
-        let object = Object {
-            bytes: unit.unit.object()?.to_owned(),
-            side_tables: Vec::new(),
-        };
-        Ok(Compiled {
-            object,
-            dependencies: Vec::new(),
-        })
+        match (&unit.unit, &self.clang) {
+            (HostUnit::Object { bytes, .. }, _) => Ok(Compiled {
+                object: Object {
+                    bytes: bytes.clone(),
+                    side_tables: Vec::new(),
+                },
+                dependencies: Vec::new(),
+            }),
+            (HostUnit::Source(text), Some(compiler)) => Ok(clang::compile(compiler, text)?),
+            (HostUnit::Source(_), None) => Err(UnitError::NoCompiler),
+            (HostUnit::Failed(why), _) => Err(UnitError::Host(why.clone())),
+        }
     }
 }
 
@@ -129,14 +140,15 @@ impl Jit for HostJit {
         symbols: &dyn Symbols,
     ) -> Result<rekindle_loader::Code, UnitError> {
         let loader = loader();
-        let image = loader.prepare(unit.unit.object()?, &[&unit.factory])?;
+        let compiled = self.compiler.compile(unit)?;
+        let image = loader.prepare(&compiled.object.bytes, &[&unit.factory])?;
         // SAFETY: the image was made just now from the unit, for which the caller vouches, as for the symbols.
         Ok(unsafe { loader.load(image.as_ref(), symbols) }?)
     }
 }
 
 // SAFETY: objects come from the host, which says by `rekindle_options_compiler`, `_target` and `_cpu_feature`
-// what they are made by and for, as the header asks it to; the loader is told to bind code to nothing but
+// what they are made by and for, as the header asks it to, or from clang, which says so itself; the loader is told to bind code to nothing but
 // what it is given; what linkers provide is the loader's own or the C library's.
 unsafe impl Backend for HostBackend {
     type Unit = Job;
@@ -157,12 +169,18 @@ unsafe impl Backend for HostBackend {
     }
 
     fn target(&self) -> String {
-        let target = &self.compiler.description.target;
-        target.clone().unwrap_or_else(|| TARGET.to_owned())
+        let HostCompiler { description, clang } = &*self.compiler;
+        let of_clang = || clang.as_ref().map(ClangCompiler::target);
+        let target = description.target.clone().or_else(of_clang);
+        target.unwrap_or_else(|| TARGET.to_owned())
     }
 
     fn required_features(&self) -> Vec<String> {
-        self.compiler.description.features.clone()
+        let HostCompiler { description, clang } = &*self.compiler;
+        let of_clang = clang.as_ref().map(ClangCompiler::required_features);
+        let mut features = description.features.clone();
+        features.extend(of_clang.unwrap_or_default());
+        features
     }
 
     fn libcall(&self, name: &str) -> Option<u64> {

@@ -22,7 +22,7 @@ pub struct Compilation {
     failure: Option<Failure>,
 }
 
-/// What is compiled: an object. There as long as what it was got from.
+/// What is compiled: an object, or source text. There as long as what it was got from.
 #[derive(Default)]
 pub struct Unit {
     unit: Option<HostUnit>,
@@ -38,6 +38,8 @@ pub(crate) enum HostUnit {
         /// What tells how it was made; if `None`, its bytes do.
         digest: Option<rekindle_cache_core::Digest>,
     },
+    /// Source text, for clang.
+    Source(String),
     /// None, and why.
     Failed(String),
 }
@@ -63,7 +65,7 @@ impl Unit {
             (Some(failure), _) => Err(failure),
             (None, Some(unit)) => Ok(unit),
             (None, None) => {
-                let what = "the callback gave no unit: rekindle_unit_object was not called";
+                let what = "the callback gave no unit: neither rekindle_unit_object nor rekindle_unit_source was called";
                 Err(Failure::new(ErrorCode::Host, what))
             }
         }
@@ -188,6 +190,25 @@ pub unsafe extern "C" fn rekindle_unit_object(unit: *mut Unit, object: Bytes, ma
                     digest: made.map(|digest| (*digest).into()),
                 });
             }
+            Err(failure) => unit.fail(failure),
+        }
+    });
+}
+
+/// Makes the unit source text, in C++ or C as the options say: clang compiles it after the prelude of the options, and
+/// records the headers that it reads.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rekindle_unit_source(unit: *mut Unit, text: Text) {
+    or((), || {
+        // SAFETY: the callback's own, and what it keeps for the duration of the call.
+        let (unit, text) = unsafe {
+            let Ok(unit) = exclusive(unit, "") else {
+                return;
+            };
+            (unit, text.text("the source"))
+        };
+        match text {
+            Ok(text) => unit.unit = Some(HostUnit::Source(text.to_owned())),
             Err(failure) => unit.fail(failure),
         }
     });

@@ -30,6 +30,8 @@ pub enum ErrorCode {
     State = 10,
     /// A fault of this library.
     Panic = 11,
+    /// There is no clang that can be used, or its prelude cannot be compiled.
+    Compiler = 12,
 }
 
 /// An error: belongs to who gets it, and is freed with `rekindle_error_free`. May be used by any one thread

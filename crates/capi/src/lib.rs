@@ -10,7 +10,7 @@
 //! | `options.rs`, `cache.rs` | opening caches, sessions |
 //! | `host.rs` | what is asked of a host: its callbacks |
 //! | `evaluate.rs`, `compilation.rs`, `recorder.rs` | evaluating a definition |
-//! | `backend.rs` | the backend of hosts that bring objects |
+//! | `backend.rs`, `clang.rs` | the backend: objects that hosts bring, and source text for clang |
 //! | `code.rs` | code that is in the process |
 //! | `statistics.rs`, `log.rs` | what is told |
 #![expect(
@@ -22,6 +22,7 @@
 mod backend;
 mod boundary;
 mod cache;
+mod clang;
 mod code;
 mod compilation;
 mod digest;
@@ -39,6 +40,12 @@ pub use cache::{
     rekindle_session_begin_epoch, rekindle_session_changed, rekindle_session_free,
     rekindle_session_new, rekindle_session_statistics,
 };
+pub use clang::{
+    rekindle_options_clang, rekindle_options_clang_directory, rekindle_options_clang_flag,
+    rekindle_options_clang_folder, rekindle_options_clang_is_c, rekindle_options_clang_prelude,
+    rekindle_options_clang_program, rekindle_options_clang_time_limit,
+    rekindle_options_clang_variable,
+};
 pub use code::{
     Code, rekindle_code_constants, rekindle_code_data, rekindle_code_free, rekindle_code_payload,
     rekindle_code_side_table, rekindle_code_side_table_count, rekindle_code_symbol,
@@ -48,7 +55,7 @@ pub use compilation::{
     Compilation, GenerateCallback, Unit, rekindle_compilation_analysed,
     rekindle_compilation_defines, rekindle_compilation_defines_later, rekindle_compilation_factory,
     rekindle_compilation_fail, rekindle_compilation_references, rekindle_compilation_side_table,
-    rekindle_compilation_unit, rekindle_unit_fail, rekindle_unit_object,
+    rekindle_compilation_unit, rekindle_unit_fail, rekindle_unit_object, rekindle_unit_source,
 };
 pub use digest::{Digest, rekindle_digest_of};
 pub use error::{

@@ -4,6 +4,7 @@ use crate::REKINDLE_ABI_VERSION;
 use crate::backend::{Description, HostBackend};
 use crate::boundary::{Bytes, Text, exclusive, fallible, free, or, shared, slice};
 use crate::cache::Cache;
+use crate::clang::Clang;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorCode, Failure};
 use crate::evaluate::{Definition, OutcomeCode};
@@ -60,6 +61,7 @@ pub type ListenerCallback =
 #[derive(Default)]
 pub struct Options {
     description: Description,
+    pub(crate) clang: Clang,
     place: Place,
     mode: Option<settings::Mode>,
     limits: Option<Limits>,
@@ -115,7 +117,10 @@ impl Listener {
 ///
 /// # Safety
 /// `options` is null or what `rekindle_options_new` gave.
-unsafe fn set(options: *mut Options, set: impl FnOnce(&mut Options) -> Result<(), Failure>) {
+pub(crate) unsafe fn set(
+    options: *mut Options,
+    set: impl FnOnce(&mut Options) -> Result<(), Failure>,
+) {
     or((), || {
         // SAFETY: the caller's promise is the same.
         if let Ok(options) = unsafe { exclusive(options, "") }
@@ -357,7 +362,7 @@ impl Options {
                 )));
             }
         }
-        let backend = HostBackend::new(self.description.clone());
+        let backend = HostBackend::new(self.description.clone(), self.clang.open()?);
         let mut builder = hooks::Cache::builder(backend).symbols(symbols);
         builder = match &self.place {
             Place::Default => builder,

@@ -54,3 +54,27 @@ fn libraries_that_use_the_cache_are_opened_and_closed() {
         }
     }
 }
+
+#[test]
+fn text_is_compiled_by_clang_and_its_headers_are_dependencies() {
+    if installed(&["clang++-22"]).is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let program = folder.path().join("sources");
+    compile("c++", CPP, &["sources.cpp"], Linked::Shared, &program);
+    let header = |value: &str| {
+        let text = format!("#define OWN {value}\n");
+        std::fs::write(folder.path().join("own.hpp"), text).expect("it can be written");
+    };
+    let run = || succeed(Command::new(&program).arg(folder.path()));
+    header("3");
+    assert!(run().starts_with("6 miss: no record"));
+    assert_eq!(run(), "6 hit\n");
+    header("4");
+    let changed = run();
+    assert!(
+        changed.starts_with("7 miss: ") && changed.contains("own.hpp"),
+        "{changed}"
+    );
+}

@@ -5,4 +5,8 @@ mod build;
 mod c_host;
 mod cpp_host;
 mod headers;
+mod installed;
 mod modules;
+
+#[path = "../../../../xtask/src/layout.rs"]
+mod layout;

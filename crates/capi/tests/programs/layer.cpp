@@ -177,7 +177,8 @@ void check_threads(const rekindle::session &session) {
         }
         for (auto &thread : threads) thread.join();
     }
-    CHECK(compiled == 4 && ended == rounds * at_once);
+    // Who waits for another to compile does so for a while only.
+    CHECK(compiled >= 4 && compiled <= at_once && ended == rounds * at_once);
 }
 
 } // namespace

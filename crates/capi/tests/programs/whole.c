@@ -254,7 +254,7 @@ static void failing(rekindle_session *session) {
         const char *word;
     } cases[] = {
         {compile_failing, REKINDLE_ERROR_CODE_HOST, "line 3: no such thing"},
-        {compile_silent, REKINDLE_ERROR_CODE_HOST, "rekindle_unit_object was not called"},
+        {compile_silent, REKINDLE_ERROR_CODE_HOST, "rekindle_unit_object"},
         {compile_nonsense, REKINDLE_ERROR_CODE_RUN, "cannot be run"},
         {compile_failing_late, REKINDLE_ERROR_CODE_COMPILE, "no code for this form"},
         {NULL, REKINDLE_ERROR_CODE_ARGUMENT, "no compile callback"},
