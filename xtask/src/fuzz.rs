@@ -15,12 +15,13 @@ const CARGO_FUZZ: &str = "0.13.2";
 
 /// The targets, each with the seconds after which an input counts as a hang: those of the store wait for
 /// the disk.
-const TARGETS: [(&str, u32); 6] = [
+const TARGETS: [(&str, u32); 7] = [
     ("link", 1),
     ("image", 1),
     ("pack", 10),
     ("pack_resealed", 10),
     ("uses", 10),
+    ("lifetime", 1),
     ("bundle", 10),
 ];
 

@@ -59,6 +59,8 @@ pub mod folder;
 pub mod fork;
 pub mod journal;
 pub mod key;
+pub mod latency;
+pub mod lifetime;
 pub mod metadata;
 pub mod store;
 

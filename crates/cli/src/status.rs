@@ -7,15 +7,21 @@ use crate::progress::{Bar, Counted};
 use crate::records::{SHOWN_DIGITS, shown_name, source_name};
 use crate::units::{ago, bytes, count, counted, duration, now};
 use rekindle_cache_core::bundle::PublicKey;
+use rekindle_cache_core::lifetime::Lifetime;
 use rekindle_cache_core::store::{FolderStore, Found, Limits, Store as _};
 use serde::Serialize;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::path::Path;
 
 /// How many definitions are named as the costliest.
 const COSTLIEST: usize = 3;
+
+/// How many reasons why something was compiled are shown.
+const REASONS: usize = 4;
 
 /// Cells of the bar that shows how full the cache is.
 const BAR: u64 = 20;
@@ -42,6 +48,7 @@ struct Status {
     packs: u64,
     damage: Vec<String>,
     quarantined: u64,
+    life: Life,
     #[serde(skip)]
     now: u64,
 }
@@ -50,6 +57,26 @@ struct Status {
 struct Costly {
     name: String,
     compile_ns: u64,
+}
+
+/// What processes have counted over the cache's life.
+#[derive(Debug, Default, Serialize)]
+struct Life {
+    since: Option<u64>,
+    processes: u64,
+    counts: BTreeMap<String, u64>,
+    latency_ns: BTreeMap<String, Latency>,
+    /// Why lines of the file were left out.
+    ignored: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Latency {
+    count: u64,
+    p50: u64,
+    p90: u64,
+    p99: u64,
+    max: u64,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -90,6 +117,7 @@ pub(crate) fn run(place: &Place, out: &mut Printer) -> anyhow::Result<Exit> {
         },
         packs: store.statistics().packs,
         quarantined: store.quarantined()?.len() as u64,
+        life: Life::read(store.folder()),
         now: now(),
         ..Status::default()
     };
@@ -234,6 +262,9 @@ impl Status {
                 line(name, format!("{cost:>9}  {}", shown_name(&costly.name)))?;
             }
         }
+        for (name, text) in self.life.lines(self.now) {
+            line(name, text)?;
+        }
         if self.damage.is_empty() && self.quarantined == 0 {
             return line(
                 "health",
@@ -267,6 +298,77 @@ impl Status {
             tenths / 10,
             tenths % 10,
         )
+    }
+}
+
+impl Life {
+    /// Of the folder of a store's files. What cannot be read is told of, and is nothing.
+    fn read(folder: &Path) -> Self {
+        let lifetime = match Lifetime::read(folder) {
+            Ok(lifetime) => lifetime,
+            Err(error) => {
+                return Self {
+                    ignored: vec![error.to_string()],
+                    ..Self::default()
+                };
+            }
+        };
+        let latencies = lifetime.latencies.iter().filter_map(|(name, histogram)| {
+            let quantile = |share| {
+                let time = histogram.quantile(share)?;
+                u64::try_from(time.as_nanos()).ok()
+            };
+            let latency = Latency {
+                count: histogram.count(),
+                p50: quantile(0.5)?,
+                p90: quantile(0.9)?,
+                p99: quantile(0.99)?,
+                max: quantile(1.0)?,
+            };
+            Some((name.clone(), latency))
+        });
+        Self {
+            since: lifetime.since.filter(|since| *since > 0),
+            processes: lifetime.processes,
+            latency_ns: latencies.collect(),
+            counts: lifetime.counts,
+            ignored: lifetime.ignored,
+        }
+    }
+
+    /// For people: what each line is called, and what it says.
+    fn lines(&self, now: u64) -> Vec<(&'static str, String)> {
+        let of = |name: &str| self.counts.get(name).copied().unwrap_or_default();
+        let mut lines = Vec::new();
+        let definitions = of("definitions");
+        if definitions > 0 {
+            let runs = counted(self.processes, "run");
+            let used = counted(definitions, "evaluation");
+            let first = match self.since {
+                Some(since) => format!(", the first {}", ago(since, now)),
+                None => String::new(),
+            };
+            lines.push(("life", format!("{used} in {runs}{first}")));
+            let tenths = u128::from(of("hits")) * 1000 / u128::from(definitions);
+            let saved = duration(of("saved_ns"));
+            let hits = format!("{}.{} % hits, {saved} saved", tenths / 10, tenths % 10);
+            lines.push(("", hits));
+        }
+        for (name, latency) in &self.latency_ns {
+            let (median, late) = (duration(latency.p50), duration(latency.p99));
+            lines.push(("", format!("{name} in {median}, 99 % within {late}")));
+        }
+        let reasons = self.counts.iter().filter(|(name, _)| name.contains(' '));
+        let mut reasons: Vec<_> = reasons.collect();
+        reasons.sort_by_key(|(_, times)| Reverse(**times));
+        for (reason, times) in reasons.into_iter().take(REASONS) {
+            lines.push(("", format!("{} times {reason}", count(*times))));
+        }
+        if let [first, ..] = self.ignored.as_slice() {
+            let ignored = counted(self.ignored.len() as u64, "line");
+            lines.push(("", format!("{ignored} of the statistics left out: {first}")));
+        }
+        lines
     }
 }
 

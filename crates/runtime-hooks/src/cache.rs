@@ -11,7 +11,7 @@ use crate::process::{Process, Provider};
 use crate::report::{Event, Listener};
 use crate::settings::{Mode, Settings};
 use crate::shared::Shared;
-use crate::statistics::{Counters, Statistics};
+use crate::statistics::{Counters, Ledger, Statistics};
 use crate::verify::Sampling;
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::{Compiler, Jit, Loader};
@@ -193,10 +193,11 @@ impl<B: Backend> CacheBuilder<B> {
             Mode::On | Mode::ReadOnly => self.environment()?,
         };
         let settings = &self.settings;
+        let ledger = Arc::<Ledger>::default();
         let kept = (mode != Mode::Off).then(|| match self.place {
             Place::Memory => Kept::in_memory(settings),
-            Place::Default => Kept::in_folder(default_folder(), settings),
-            Place::Folder(folder) => Kept::in_folder(Ok(folder), settings),
+            Place::Default => Kept::in_folder(default_folder(), settings, &ledger),
+            Place::Folder(folder) => Kept::in_folder(Ok(folder), settings, &ledger),
             Place::Store(store) => Kept::in_store(store, settings),
         });
         Ok(Cache {
@@ -205,6 +206,7 @@ impl<B: Backend> CacheBuilder<B> {
             environment,
             providers,
             kept,
+            ledger,
             explainer: settings.explain().then(Explainer::default),
             listener: self.listener,
             sampling: Sampling::new(settings.verify()),
@@ -252,6 +254,7 @@ pub struct Cache<B: Backend> {
     pub(crate) providers: BTreeSet<Provider>,
     /// `None` if the cache is off.
     pub(crate) kept: Option<Kept>,
+    ledger: Arc<Ledger>,
     /// There if somebody asked for explanations.
     pub(crate) explainer: Option<Explainer>,
     pub(crate) listener: Option<Arc<Listener>>,
@@ -282,7 +285,7 @@ impl<B: Backend> Cache<B> {
             definitions: Mutex::new(definitions),
             shared: Shared::default(),
             outside: Outside::default(),
-            counters: Arc::default(),
+            counters: self.ledger.open(),
         }
     }
 
@@ -292,6 +295,11 @@ impl<B: Backend> Cache<B> {
     /// The store's first fault. What was not written stays usable in this process.
     pub fn flush(&self) -> Result<(), StoreError> {
         self.kept.as_ref().map_or(Ok(()), Kept::flush)
+    }
+
+    /// What came of the definitions of all sessions so far.
+    pub fn statistics(&self) -> Statistics {
+        self.ledger.total()
     }
 
     /// The compiler and the loader that this cache was opened with.

@@ -69,6 +69,8 @@ struct Node {
     running: u32,
     /// The behaviours that names had which it reached, and which have changed since it was defined.
     past: Option<Digest>,
+    /// Bytes of the code that defined it; of several names the first has them all.
+    code_bytes: usize,
     references: Vec<NameId>,
     referrers: Vec<NameId>,
     leaf: Option<Digest>,
@@ -186,6 +188,29 @@ impl Definitions {
                 referrers.push(name);
             }
         }
+    }
+
+    /// Notes how large the code is that defines `names` from now on, and gives the size of that in whose
+    /// place it comes, if there was any. Shared code may come in its own place. To be called before the names
+    /// are entered.
+    pub(crate) fn replace_code(
+        &mut self,
+        names: &[NameId],
+        object: Digest,
+        bytes: usize,
+        is_shared: bool,
+    ) -> Option<u64> {
+        let mut left = 0;
+        let first = names.first().map(|name| &self.nodes[name.index()]);
+        if is_shared && first.is_some_and(|node| node.object == Some(object)) {
+            return None;
+        }
+        for (place, name) in names.iter().enumerate() {
+            let bytes = if place == 0 { bytes } else { 0 };
+            let node = &mut self.nodes[name.index()];
+            left += std::mem::replace(&mut node.code_bytes, bytes) as u64;
+        }
+        (left > 0).then_some(left)
     }
 
     /// Notes that code which is now in the process may set `name` whenever it is called.
@@ -331,6 +356,7 @@ impl Node {
             put_off: None,
             running: 0,
             past: None,
+            code_bytes: 0,
             references: Vec::new(),
             referrers: Vec::new(),
             leaf: None,

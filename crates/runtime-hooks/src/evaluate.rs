@@ -18,7 +18,7 @@ use crate::shared::Held;
 use crate::statistics::Stopwatch;
 use crate::watch::{Inside, Origin};
 use rekindle_cache_core::Digest;
-use rekindle_cache_core::artifact::{Hasher, Jit, Loader};
+use rekindle_cache_core::artifact::{Code, Hasher, Jit, Loader};
 use rekindle_cache_core::key::Definition;
 
 /// How running a factory went.
@@ -70,6 +70,15 @@ pub enum Running<B: Backend> {
     Unkept(<B::Jit as Jit>::Code),
 }
 
+impl<B: Backend> Running<B> {
+    fn size(&self) -> usize {
+        match self {
+            Self::Kept(code) => code.size(),
+            Self::Unkept(code) => code.size(),
+        }
+    }
+}
+
 /// A definition's place among the session's names, entered when its factory has run.
 pub(crate) struct Names {
     pub(crate) object: Digest,
@@ -101,9 +110,9 @@ impl<B: Backend> Session<B> {
         host: &dyn Host,
         compile: impl FnOnce(&Recorder<'_>) -> Result<Compilation<B::Unit>, E>,
     ) -> Result<Evaluated<'_, B>, EvalError<E>> {
-        let _stopwatch = Stopwatch::start(&self.counters);
+        let stopwatch = Stopwatch::start(&self.counters);
         if let Some(shared) = self.share(definition, host) {
-            self.counters.count(&Outcome::Hit);
+            stopwatch.count(&Outcome::Hit);
             self.counters.shared();
             self.counters.saved(shared.compile_ns());
             self.cache.report(definition, &Outcome::Hit);
@@ -115,7 +124,7 @@ impl<B: Backend> Session<B> {
             None => Outcome::Bypass(BypassReason::Off),
             Some(kept) => match self.look_up_or_lead(kept, &key, Some(definition), host) {
                 Ok((held, origin)) => {
-                    self.counters.count(&Outcome::Hit);
+                    stopwatch.count(&Outcome::Hit);
                     self.cache.report(definition, &Outcome::Hit);
                     if self.cache.sampling.is_chosen() {
                         let object = held.names().object;
@@ -133,7 +142,7 @@ impl<B: Backend> Session<B> {
         let result = self.compile(definition, key, host, compile, &mut outcome);
         // Whoever waits for this definition looks again now.
         drop(looked);
-        self.counters.count(&outcome);
+        stopwatch.count(&outcome);
         self.cache.report(definition, &outcome);
         result.map(|loaded| {
             let origin = loaded.origin;
@@ -231,6 +240,15 @@ impl<B: Backend> Ending<'_, B> {
         };
         let names = held.names();
         let mut definitions = crate::lock(&self.session.definitions);
+        // Code that is shared came in for another.
+        let (bytes, is_shared) = match &held {
+            Held::Own(loaded) => (loaded.running.size(), false),
+            Held::Shared(_) => (0, true),
+        };
+        let superseded = definitions.replace_code(&names.defines, names.object, bytes, is_shared);
+        if let Some(bytes) = superseded {
+            self.session.counters.superseded(bytes);
+        }
         match names.put_off {
             Some(ordinal) => definitions.caught_up(ordinal, &names.defines, names.object, standing),
             None => definitions.end(&names.defines, names.object, &names.references, standing),

@@ -8,6 +8,7 @@ use crate::looks::Looks;
 use crate::outcome::{MissReason, Outcome, RejectReason};
 use crate::report::JournalQueue;
 use crate::settings::{Mode, Settings};
+use crate::statistics::Ledger;
 use crate::verify::Verifier;
 use crate::watch::{Inside, Origin, Watch};
 use crate::worker::{QUEUE_BYTES, Worker};
@@ -48,7 +49,11 @@ struct Opened {
 
 impl Kept {
     /// In a folder. One that cannot be used is told of, and memory taken in its place.
-    pub(crate) fn in_folder(folder: Result<PathBuf, StoreError>, settings: &Settings) -> Self {
+    pub(crate) fn in_folder(
+        folder: Result<PathBuf, StoreError>,
+        settings: &Settings,
+        ledger: &Arc<Ledger>,
+    ) -> Self {
         let (mode, limits) = (settings.mode(), settings.limits());
         let folder = folder.map_err(|error| error.to_string());
         let open = move || match &folder {
@@ -61,12 +66,12 @@ impl Kept {
                 in_memory()
             }
         };
-        Self::new(open, settings)
+        Self::new(open, settings, Arc::clone(ledger))
     }
 
     /// In memory. A forked child starts with nothing.
     pub(crate) fn in_memory(settings: &Settings) -> Self {
-        Self::new(in_memory, settings)
+        Self::new(in_memory, settings, Arc::default())
     }
 
     /// In a store that the host made, which has to bear a fork by itself.
@@ -76,10 +81,14 @@ impl Kept {
             folder: None,
             deaths: None,
         };
-        Self::new(open, settings)
+        Self::new(open, settings, Arc::default())
     }
 
-    fn new(open: impl Fn() -> Place + Send + Sync + 'static, settings: &Settings) -> Self {
+    fn new(
+        open: impl Fn() -> Place + Send + Sync + 'static,
+        settings: &Settings,
+        ledger: Arc<Ledger>,
+    ) -> Self {
         let watches = settings.watch_deaths();
         let opened = PerProcess::new(move || {
             let Place {
@@ -90,7 +99,9 @@ impl Kept {
             let flights = Flights::new(folder.as_deref());
             let watched = folder.as_deref().filter(|_| watches);
             let watch = watched.map(Watch::new);
-            let journal = folder.map(|folder| Arc::new(JournalQueue::new(&folder)));
+            ledger.begin_process();
+            let journal =
+                folder.map(|folder| Arc::new(JournalQueue::new(&folder, Arc::clone(&ledger))));
             Opened {
                 worker: Worker::new(Arc::clone(&store), journal.clone()),
                 journal,
@@ -196,7 +207,13 @@ impl Kept {
     pub(crate) fn flush(&self) -> Result<(), StoreError> {
         match self.is_read_only {
             true => Ok(()),
-            false => self.store().flush(),
+            false => {
+                if let Some(journal) = self.journal() {
+                    journal.write();
+                    journal.write_statistics();
+                }
+                self.store().flush()
+            }
         }
     }
 

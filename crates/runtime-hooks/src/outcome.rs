@@ -32,6 +32,41 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// A word or two for the reason, as statistics count it; none for a hit by the text.
+    pub fn reason(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Hit => return None,
+            Self::SecondHit(reason) | Self::Miss(reason) => reason.label(),
+            Self::Bypass(reason) => match reason {
+                BypassReason::Off => "off",
+                BypassReason::Unrecordable(_) => "unrecordable",
+                BypassReason::Volatile { .. } => "volatile",
+                BypassReason::Uncompilable(_) => "uncompilable",
+                BypassReason::Unloadable(_) => "unloadable",
+            },
+            Self::Rejected(reason) => match reason {
+                RejectReason::Damaged(_) => "damaged",
+                RejectReason::Image(_) => "image",
+                RejectReason::Deaths(_) => "deaths",
+                RejectReason::Verification(_) => "verification",
+            },
+        })
+    }
+}
+
+impl MissReason {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Differs(_) => "other key",
+            Self::Stale(change) => change.kind.name(),
+            Self::UnknownDependency => "unknown dependency",
+            Self::Effect(_) => "effect",
+        }
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -2,11 +2,12 @@
 
 use crate::cache::{Backend, Cache};
 use crate::outcome::{MissReason, Outcome};
+use crate::statistics::Ledger;
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::journal::{EnvironmentPart, Journal, Lines, Miss, text_digest};
 use rekindle_cache_core::key::{Definition, Environment};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How many bytes of the journal may wait to be written; what comes then is left out.
@@ -100,6 +101,8 @@ pub(crate) fn miss(
 pub(crate) struct JournalQueue {
     folder: PathBuf,
     waiting: Mutex<Waiting>,
+    /// What the sums of the cache's life come from.
+    ledger: Arc<Ledger>,
 }
 
 #[derive(Default)]
@@ -111,10 +114,11 @@ struct Waiting {
 
 impl JournalQueue {
     /// For the journal in `folder`, the folder of a store's files.
-    pub(crate) fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path, ledger: Arc<Ledger>) -> Self {
         Self {
             folder: folder.to_owned(),
             waiting: Mutex::default(),
+            ledger,
         }
     }
 
@@ -134,6 +138,15 @@ impl JournalQueue {
         let lines = std::mem::take(&mut crate::lock(&self.waiting).lines);
         if let Err(error) = lines.append_to(&self.folder) {
             tracing::debug!(%error, "the journal of misses is not written");
+        }
+    }
+
+    /// Writes what was counted since this was done last. A fault loses it, as above.
+    pub(crate) fn write_statistics(&self) {
+        if let Some(news) = self.ledger.news()
+            && let Err(error) = news.append_to(&self.folder)
+        {
+            tracing::debug!(%error, "the statistics are not written");
         }
     }
 

@@ -1,14 +1,21 @@
-//! Counts of what a session did.
+//! Counts of what sessions did, and how long it took.
+//!
+//! On the path of a hit these are additions to numbers in memory. What a process has counted is summed up
+//! over its sessions now and then, for the sums that stay in the cache folder.
 
 use crate::outcome::Outcome;
+use rekindle_cache_core::latency::{BUCKETS, Histogram, bucket};
+use rekindle_cache_core::lifetime::Lifetime;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What came of the definitions that a session evaluated.
 ///
 /// `definitions` = `hits` + `misses` + `bypasses` + `rejected`, always.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Statistics {
     /// Definitions evaluated.
@@ -35,29 +42,142 @@ pub struct Statistics {
     pub saved: Duration,
     /// Bytes of code and data loaded.
     pub loaded_bytes: u64,
+    /// Definitions that took the place of others of the same name.
+    pub redefined: u64,
+    /// Bytes of code and data that they left behind, which stay loaded.
+    pub superseded_bytes: u64,
+    /// How often what was the reason that a definition was no hit by its text, as
+    /// `miss: behaviour` or `bypass: volatile`: [`Outcome::reason`](crate::Outcome::reason) after the
+    /// outcome's name.
+    pub reasons: BTreeMap<String, u64>,
+    /// How long evaluations took, as `eval_time` counts: `hit`, `second hit` and `compiled`.
+    pub latencies: BTreeMap<&'static str, Histogram>,
 }
 
 impl Statistics {
     /// Adds those of another session.
     pub fn add(&mut self, other: &Self) {
-        self.definitions += other.definitions;
-        self.hits += other.hits;
-        self.second_hits += other.second_hits;
-        self.misses += other.misses;
-        self.bypasses += other.bypasses;
-        self.rejected += other.rejected;
-        self.eval_time += other.eval_time;
-        self.saved += other.saved;
-        self.loaded_bytes += other.loaded_bytes;
+        for ((_, sum), (_, more)) in self.counts_mut().into_iter().zip(other.counts()) {
+            *sum = sum.saturating_add(more);
+        }
+        self.eval_time = self.eval_time.saturating_add(other.eval_time);
+        self.saved = self.saved.saturating_add(other.saved);
+        for (reason, count) in &other.reasons {
+            *self.reasons.entry(reason.clone()).or_default() += count;
+        }
+        for (&name, histogram) in &other.latencies {
+            self.latencies.entry(name).or_default().add_all(histogram);
+        }
+    }
+
+    /// What has come since an earlier look.
+    fn since(&self, earlier: &Self) -> Self {
+        let mut news = self.clone();
+        for ((_, count), (_, before)) in news.counts_mut().into_iter().zip(earlier.counts()) {
+            *count = count.saturating_sub(before);
+        }
+        news.eval_time = self.eval_time.saturating_sub(earlier.eval_time);
+        news.saved = self.saved.saturating_sub(earlier.saved);
+        for (reason, count) in &mut news.reasons {
+            let before = earlier.reasons.get(reason).copied();
+            *count = count.saturating_sub(before.unwrap_or_default());
+        }
+        for (name, histogram) in &mut news.latencies {
+            if let Some(before) = earlier.latencies.get(name) {
+                *histogram = histogram.since(before);
+            }
+        }
+        news
     }
 
     /// Definitions that were compiled because nothing usable was kept of them.
     pub fn compiled(&self) -> u64 {
         self.misses + self.rejected
     }
+
+    /// The counts by the names that programs know them by; times are not among them.
+    pub fn counts(&self) -> [(&'static str, u64); 12] {
+        let mut copy = Self {
+            reasons: BTreeMap::new(),
+            latencies: BTreeMap::new(),
+            ..*self
+        };
+        copy.counts_mut().map(|(name, count)| (name, *count))
+    }
+
+    fn counts_mut(&mut self) -> [(&'static str, &mut u64); 12] {
+        [
+            ("definitions", &mut self.definitions),
+            ("hits", &mut self.hits),
+            ("second_hits", &mut self.second_hits),
+            ("shared_hits", &mut self.shared_hits),
+            ("misses", &mut self.misses),
+            ("bypasses", &mut self.bypasses),
+            ("rejected", &mut self.rejected),
+            ("verified", &mut self.verified),
+            ("wrong", &mut self.wrong),
+            ("loaded_bytes", &mut self.loaded_bytes),
+            ("redefined", &mut self.redefined),
+            ("superseded_bytes", &mut self.superseded_bytes),
+        ]
+    }
+
+    /// As a line of the cache's life. A reason is counted as `miss behaviour`.
+    fn lifetime(&self, processes: u64) -> Lifetime {
+        let mut lifetime = Lifetime {
+            since: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .ok()
+                .map(|since| since.as_secs()),
+            processes,
+            ..Lifetime::default()
+        };
+        let times = [("eval_ns", self.eval_time), ("saved_ns", self.saved)];
+        let times = times.map(|(name, time)| (name, nanoseconds(time)));
+        for (name, count) in self.counts().into_iter().chain(times) {
+            lifetime.counts.insert(name.to_owned(), count);
+        }
+        for (reason, count) in &self.reasons {
+            lifetime.counts.insert(reason.replace(':', ""), *count);
+        }
+        for (name, histogram) in &self.latencies {
+            lifetime
+                .latencies
+                .insert((*name).to_owned(), histogram.clone());
+        }
+        lifetime
+    }
 }
 
-#[derive(Debug, Default)]
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What an evaluation was, as far as its time is concerned.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Hit,
+    SecondHit,
+    Compiled,
+}
+
+impl Way {
+    const ALL: [(Self, &'static str); 3] = [
+        (Self::Hit, "hit"),
+        (Self::SecondHit, "second hit"),
+        (Self::Compiled, "compiled"),
+    ];
+
+    fn of(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Hit => Self::Hit,
+            Outcome::SecondHit(_) => Self::SecondHit,
+            Outcome::Miss(_) | Outcome::Bypass(_) | Outcome::Rejected(_) => Self::Compiled,
+        }
+    }
+}
+
+#[derive(Debug)]
 pub(crate) struct Counters {
     hits: AtomicU64,
     second_hits: AtomicU64,
@@ -70,6 +190,34 @@ pub(crate) struct Counters {
     eval_ns: AtomicU64,
     saved_ns: AtomicU64,
     loaded_bytes: AtomicU64,
+    redefined: AtomicU64,
+    superseded_bytes: AtomicU64,
+    /// Of outcomes that are no hits by the text, whose way is long.
+    reasons: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    latencies: Box<[[AtomicU64; BUCKETS]; Way::ALL.len()]>,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        let zeros = || [const { AtomicU64::new(0) }; BUCKETS];
+        Self {
+            hits: AtomicU64::default(),
+            second_hits: AtomicU64::default(),
+            shared_hits: AtomicU64::default(),
+            misses: AtomicU64::default(),
+            bypasses: AtomicU64::default(),
+            rejected: AtomicU64::default(),
+            verified: AtomicU64::default(),
+            wrong: AtomicU64::default(),
+            eval_ns: AtomicU64::default(),
+            saved_ns: AtomicU64::default(),
+            loaded_bytes: AtomicU64::default(),
+            redefined: AtomicU64::default(),
+            superseded_bytes: AtomicU64::default(),
+            reasons: Mutex::default(),
+            latencies: Box::new([zeros(), zeros(), zeros()]),
+        }
+    }
 }
 
 impl Counters {
@@ -85,6 +233,15 @@ impl Counters {
             Outcome::Rejected(_) => &self.rejected,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        if let Some(reason) = outcome.reason() {
+            let what = match outcome {
+                Outcome::SecondHit(_) => "second hit",
+                other => other.name(),
+            };
+            *crate::lock(&self.reasons)
+                .entry((what, reason))
+                .or_default() += 1;
+        }
     }
 
     /// Counts a hit that was compared.
@@ -107,10 +264,29 @@ impl Counters {
         self.loaded_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// Counts code whose definition has given way to another.
+    pub(crate) fn superseded(&self, bytes: u64) {
+        self.redefined.fetch_add(1, Ordering::Relaxed);
+        self.superseded_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     pub(crate) fn read(&self) -> Statistics {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (hits, misses) = (get(&self.hits), get(&self.misses));
         let (bypasses, rejected) = (get(&self.bypasses), get(&self.rejected));
+        let reasons = crate::lock(&self.reasons);
+        let reasons = reasons
+            .iter()
+            .map(|((what, reason), count)| (format!("{what}: {reason}"), *count));
+        let mut latencies: BTreeMap<&'static str, Histogram> = BTreeMap::new();
+        for ((_, name), counts) in Way::ALL.iter().zip(&*self.latencies) {
+            for (bucket, count) in counts.iter().enumerate() {
+                let count = get(count);
+                if count > 0 {
+                    latencies.entry(name).or_default().add(bucket, count);
+                }
+            }
+        }
         Statistics {
             definitions: hits + misses + bypasses + rejected,
             hits,
@@ -124,7 +300,105 @@ impl Counters {
             eval_time: Duration::from_nanos(get(&self.eval_ns)),
             saved: Duration::from_nanos(get(&self.saved_ns)),
             loaded_bytes: get(&self.loaded_bytes),
+            redefined: get(&self.redefined),
+            superseded_bytes: get(&self.superseded_bytes),
+            reasons: reasons.collect(),
+            latencies,
         }
+    }
+}
+
+/// How often a lock is asked for that others hold for some microseconds.
+const PATIENCE: u32 = 10_000;
+
+/// The sessions of a cache, for what its process leaves in the folder.
+///
+/// A forked child has this from its parent, perhaps while a thread of the parent held the lock, which then
+/// nobody lets go of. So nobody waits for it for ever: such a child counts for its sessions alone.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    sessions: Vec<Arc<Counters>>,
+    /// Those of sessions that have ended.
+    ended: Statistics,
+    /// What has been written.
+    told: Statistics,
+    /// A line of this process was written.
+    is_told_of: bool,
+}
+
+impl Ledger {
+    fn entries(&self) -> Option<MutexGuard<'_, Entries>> {
+        for _ in 0..PATIENCE {
+            match self.0.try_lock() {
+                Ok(entries) => return Some(entries),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            }
+        }
+        None
+    }
+
+    /// The counters of a new session.
+    pub(crate) fn open(&self) -> Arc<Counters> {
+        let counters = Arc::<Counters>::default();
+        if let Some(mut entries) = self.entries() {
+            entries.close_ended();
+            entries.sessions.push(Arc::clone(&counters));
+        }
+        counters
+    }
+
+    /// All that this process has counted.
+    pub(crate) fn total(&self) -> Statistics {
+        self.entries()
+            .map(|mut entries| entries.total())
+            .unwrap_or_default()
+    }
+
+    /// Begins anew in a process: what was counted before is its parent's.
+    pub(crate) fn begin_process(&self) {
+        if let Some(mut entries) = self.entries() {
+            entries.told = entries.total();
+            entries.is_told_of = false;
+        }
+    }
+
+    /// What is new since this was asked last, if anything is.
+    pub(crate) fn news(&self) -> Option<Lifetime> {
+        let mut entries = self.entries()?;
+        let total = entries.total();
+        let news = total.since(&entries.told);
+        if news.definitions == 0 {
+            return None;
+        }
+        entries.told = total;
+        let is_first = !std::mem::replace(&mut entries.is_told_of, true);
+        Some(news.lifetime(u64::from(is_first)))
+    }
+}
+
+impl Entries {
+    fn total(&mut self) -> Statistics {
+        self.close_ended();
+        let mut total = self.ended.clone();
+        for session in &self.sessions {
+            total.add(&session.read());
+        }
+        total
+    }
+
+    fn close_ended(&mut self) {
+        let ended = &mut self.ended;
+        self.sessions.retain(|session| {
+            let goes_on = Arc::strong_count(session) > 1;
+            if !goes_on {
+                ended.add(&session.read());
+            }
+            goes_on
+        });
     }
 }
 
@@ -139,6 +413,7 @@ pub(crate) struct Stopwatch<'a> {
     counters: &'a Counters,
     start: Instant,
     outer: Duration,
+    way: Cell<Option<Way>>,
 }
 
 impl<'a> Stopwatch<'a> {
@@ -147,7 +422,14 @@ impl<'a> Stopwatch<'a> {
             counters,
             start: Instant::now(),
             outer: NESTED.replace(Duration::ZERO),
+            way: Cell::new(None),
         }
+    }
+
+    /// Counts what came of the evaluation, whose time counts as that of such.
+    pub(crate) fn count(&self, outcome: &Outcome) {
+        self.way.set(Some(Way::of(outcome)));
+        self.counters.count(outcome);
     }
 }
 
@@ -156,10 +438,14 @@ impl Drop for Stopwatch<'_> {
         let elapsed = self.start.elapsed();
         let own = elapsed.saturating_sub(NESTED.get());
         NESTED.set(self.outer + elapsed);
-        let nanoseconds = u64::try_from(own.as_nanos()).unwrap_or(u64::MAX);
+        let nanoseconds = nanoseconds(own);
         self.counters
             .eval_ns
             .fetch_add(nanoseconds, Ordering::Relaxed);
+        if let Some(way) = self.way.get() {
+            let counts = &self.counters.latencies[way as usize];
+            counts[bucket(nanoseconds)].fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -192,5 +478,48 @@ mod tests {
         let statistics = counters.read();
         assert_eq!(statistics.definitions, 3);
         assert_eq!((statistics.hits, statistics.compiled()), (1, 1));
+    }
+
+    #[test]
+    fn reasons_and_latencies_are_counted_and_told_once() {
+        let ledger = Ledger::default();
+        let session = ledger.open();
+        for _ in 0..3 {
+            Stopwatch::start(&session).count(&Outcome::Hit);
+        }
+        Stopwatch::start(&session).count(&Outcome::Miss(crate::MissReason::New));
+        // One that failed in the host's front end is no outcome.
+        drop(Stopwatch::start(&session));
+        session.superseded(100);
+        let statistics = session.read();
+        assert_eq!(
+            statistics.reasons,
+            BTreeMap::from([("miss: new".to_owned(), 1)])
+        );
+        assert_eq!(statistics.latencies["hit"].count(), 3);
+        assert_eq!(statistics.latencies["compiled"].count(), 1);
+        assert_eq!(
+            (statistics.redefined, statistics.superseded_bytes),
+            (1, 100)
+        );
+
+        let news = ledger.news().expect("there are some");
+        assert_eq!((news.processes, news.count("hits")), (1, 3));
+        assert_eq!(news.count("miss new"), 1);
+        assert_eq!(ledger.news(), None);
+        drop(session);
+        let session = ledger.open();
+        Stopwatch::start(&session).count(&Outcome::Hit);
+        let news = ledger.news().expect("there are some");
+        assert_eq!(
+            (news.processes, news.count("hits"), news.count("misses")),
+            (0, 1, 0)
+        );
+        assert_eq!(news.latencies["hit"].count(), 1);
+        assert_eq!(ledger.total().hits, 4);
+        // As a child does, which has its parent's counts.
+        Stopwatch::start(&session).count(&Outcome::Hit);
+        ledger.begin_process();
+        assert_eq!(ledger.news(), None);
     }
 }

@@ -103,7 +103,10 @@ where
             None => Outcome::Bypass(BypassReason::Off),
             Some(kept) => match self.look_up_and_catch_up(kept, &key, host) {
                 Ok(loaded) => return Ok(self.arrived(definition, host, loaded, Outcome::Hit)),
-                Err(refusal) => self.cache.explained(definition, refusal),
+                Err(refusal) => {
+                    let refusal = self.cache.explained(definition, refusal);
+                    kept.with_deaths(&key, refusal)
+                }
             },
         };
         self.compile_later(crew, definition, key, host, compile, outcome)

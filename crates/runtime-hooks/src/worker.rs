@@ -161,6 +161,9 @@ impl Shared {
                 }
                 Step::Seal => {
                     is_sealed = true;
+                    if let Some(journal) = &self.journal {
+                        journal.write_statistics();
+                    }
                     self.store.flush().and_then(|()| match self.must_stop() {
                         true => Ok(()),
                         false => self.store.maintain(),
@@ -210,6 +213,7 @@ impl Shared {
     fn flush(&self) -> Result<(), StoreError> {
         if let Some(journal) = &self.journal {
             journal.write();
+            journal.write_statistics();
         }
         self.store.flush()
     }

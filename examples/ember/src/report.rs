@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// What came of the definitions of a run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Report {
     statistics: Statistics,
 }
@@ -15,36 +15,48 @@ impl Report {
     /// A report of `statistics`.
     pub fn new(statistics: &Statistics) -> Self {
         Self {
-            statistics: *statistics,
+            statistics: statistics.clone(),
         }
     }
 
-    /// Writes the report as one JSON object with the keys `definitions`, `hits`, `second_hits` (of the hits, those by
-    /// their analysed form), `misses`, `bypasses`, `rejected`, `compiled` (all counts) and `eval_ns` (nanoseconds).
+    /// Writes the report as one JSON object: `definitions`, `hits`, `second_hits`, `misses`, `bypasses`,
+    /// `rejected`, `compiled`, `verified`, `wrong`, `redefined` (all counts), `loaded_bytes`,
+    /// `superseded_bytes` (of code whose definition was redefined, and which stays loaded), `eval_ns` and
+    /// `saved_ns` (nanoseconds), `reasons` (reason -> count), and `latency_ns` (`hit`, `second hit`,
+    /// `compiled`, as far as there were any: `count`, `p50`, `p90`, `p99`, `max`).
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn write_json(&self, path: &Path) -> std::io::Result<()> {
-        let Statistics {
-            definitions,
-            hits,
-            second_hits,
-            misses,
-            bypasses,
-            rejected,
-            eval_time,
-            ..
-        } = self.statistics;
-        let json = serde_json::json!({
-            "definitions": definitions,
-            "hits": hits,
-            "second_hits": second_hits,
-            "misses": misses,
-            "bypasses": bypasses,
-            "rejected": rejected,
-            "compiled": self.statistics.compiled(),
-            "eval_ns": u64::try_from(eval_time.as_nanos()).unwrap_or(u64::MAX),
+        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let mut json = serde_json::Map::new();
+        for (name, count) in self.statistics.counts() {
+            json.insert(name.to_owned(), count.into());
+        }
+        json.insert("compiled".to_owned(), self.statistics.compiled().into());
+        let times = [
+            ("eval_ns", self.statistics.eval_time),
+            ("saved_ns", self.statistics.saved),
+        ];
+        for (name, time) in times {
+            json.insert(name.to_owned(), nanoseconds(time).into());
+        }
+        let reasons = serde_json::json!(self.statistics.reasons);
+        json.insert("reasons".to_owned(), reasons);
+        let latencies = self.statistics.latencies.iter().map(|(name, histogram)| {
+            let quantile = |share| histogram.quantile(share).map(nanoseconds);
+            let latency = serde_json::json!({
+                "count": histogram.count(),
+                "p50": quantile(0.5),
+                "p90": quantile(0.9),
+                "p99": quantile(0.99),
+                "max": quantile(1.0),
+            });
+            ((*name).to_owned(), latency)
         });
+        let latencies: serde_json::Map<_, _> = latencies.collect();
+        json.insert("latency_ns".to_owned(), latencies.into());
+        let json = serde_json::Value::Object(json);
         std::fs::write(path, format!("{json}\n"))
     }
 }
@@ -79,6 +91,21 @@ impl fmt::Display for Report {
         }
         if hits > 0 {
             write!(out, "; compiling the hits took {}", Milliseconds(saved))?;
+        }
+        if let Some(hits) = self.statistics.latencies.get("hit")
+            && let (Some(median), Some(late)) = (hits.quantile(0.5), hits.quantile(0.99))
+        {
+            let [median, late] = [median, late].map(|time| time.as_secs_f64() * 1e6);
+            write!(out, "; a hit {median:.1} us, 99 % within {late:.1} us")?;
+        }
+        let mut reasons = self.statistics.reasons.iter();
+        if let Some((reason, times)) = reasons.next() {
+            write!(out, "; {reason} ({times})")?;
+            reasons.try_for_each(|(reason, times)| write!(out, ", {reason} ({times})"))?;
+        }
+        if self.statistics.redefined > 0 {
+            let (times, bytes) = (self.statistics.redefined, self.statistics.superseded_bytes);
+            write!(out, "; {times} redefined, whose {bytes} bytes stay loaded")?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@
 //! | `quarantine/ID.pack`, `quarantine/ID.reason` | a damaged pack that was set aside, and why |
 //! | `running/ID.slots` | what a living process runs for the first time: see [`running`](super::running) |
 //! | `running/deaths` | what processes died in |
+//! | `statistics` | what came of definitions: see [`lifetime`](crate::lifetime) |
 //! | `uses` | which records were used when |
 //! | `maintenance.lock` | locked by whoever merges, prunes or sets aside |
 //!

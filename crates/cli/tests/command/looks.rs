@@ -1,6 +1,7 @@
 //! status, list, show, why: what is told, and that telling changes nothing.
 
 use crate::cache::{Home, Made, image};
+use rekindle_cache_core::store::FolderStore;
 use serde_json::json;
 
 fn sample() -> Vec<Made> {
@@ -101,6 +102,35 @@ fn status_is_json_for_programs() {
         status["limits"],
         json!({"bytes": 4_u64 << 30, "records": 4_000_000})
     );
+}
+
+#[test]
+fn status_tells_what_processes_counted() {
+    let home = Home::with(&sample());
+    let life = &home.json(&["status"])["life"];
+    assert_eq!(
+        (&life["processes"], &life["counts"]),
+        (&json!(0), &json!({}))
+    );
+    let store = FolderStore::open_read_only(home.cache()).expect("it opens");
+    let lines = "S\t1\t2\tdefinitions=1000\thits=995\tsaved_ns=2000000000\tmiss behaviour=4\thit~80:995\n\
+                 S\t2\t1\tmiss new=1\nS\t3\n";
+    std::fs::write(store.folder().join("statistics"), lines).expect("it is ours");
+    let life = &home.json(&["status"])["life"];
+    assert_eq!((&life["processes"], &life["since"]), (&json!(3), &json!(1)));
+    assert_eq!(life["counts"]["miss behaviour"], 4);
+    assert_eq!(life["latency_ns"]["hit"]["count"], 995);
+    assert_eq!(life["latency_ns"]["hit"]["p99"], 4608);
+    assert_eq!(life["ignored"].as_array().map(Vec::len), Some(1));
+    let text = home.run(&["status"]).with(0).out;
+    for part in [
+        "1,000 evaluations in 3 runs",
+        "99.5 % hits, 2",
+        "4 times miss behaviour",
+        "line 3",
+    ] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod explaining;
 mod faults;
 mod modes;
 mod sharing;
+mod statistics;
 mod sums;
 mod verifying;
 mod warming;

@@ -132,7 +132,7 @@ impl Rehearsal {
         if let Err(error) = self.cache.flush() {
             tracing::warn!("what was compiled may not be kept: {error}");
         }
-        self.statistics
+        self.statistics.clone()
     }
 
     /// Why forms were not compiled.
