@@ -69,7 +69,7 @@ pub struct Entry {
     pub text_digest: [u8; 32],
     /// The digest of the [`Environment`](crate::key::Environment) that the form key holds.
     pub environment: [u8; 32],
-    /// The digest of the unit.
+    /// The digest of the unit, or one that its analysed form led to.
     pub unit_digest: [u8; 32],
     /// The digest of the definition's analysed form, by which it may be found where its text is not; all
     /// zeros if the host gave none.

@@ -1,7 +1,7 @@
 //! What a host's front end hands back for a definition that is compiled.
 
-use rekindle_cache_core::Digest;
-use rekindle_cache_core::artifact::SideTable;
+use rekindle_cache_core::artifact::{Compiler, SideTable};
+use rekindle_cache_core::{Digest, DigestBuilder};
 use std::fmt;
 
 /// What a host's compile closure hands back.
@@ -45,6 +45,25 @@ impl<U> UnitSource<U> {
         match self {
             Self::Ready(_) => None,
             Self::Analysed { canonical, .. } => Some(*canonical),
+        }
+    }
+
+    /// What tells the unit from others: the form that it is made of where there is one, as digesting a unit
+    /// takes a good part of what compiling it does, and else the `compiler`'s digest.
+    pub(crate) fn into_unit_and_digest<C: Compiler<Unit = U>>(self, compiler: &C) -> (U, Digest) {
+        match self {
+            Self::Ready(unit) => {
+                let digest = compiler.digest(&unit);
+                (unit, digest)
+            }
+            Self::Analysed {
+                canonical,
+                generate,
+            } => {
+                let mut builder = DigestBuilder::new("rekindle unit of a form");
+                let digest = builder.digest(&canonical).finish();
+                (generate(), digest)
+            }
         }
     }
 

@@ -48,10 +48,10 @@ impl<B: Backend> Session<B> {
             return Ok(loaded);
         }
         let (source, compilation) = split(compilation);
-        let unit = source.into_unit();
         if matches!(outcome, Outcome::Bypass(_)) {
-            return self.run_unkept(&unit, &compilation, host);
+            return self.run_unkept(&source.into_unit(), &compilation, host);
         }
+        let (unit, digest) = source.into_unit_and_digest(self.cache.backend.compiler());
         let compiled = match self.cache.backend.compiler().compile(&unit) {
             Ok(compiled) => compiled,
             Err(error) => {
@@ -67,7 +67,6 @@ impl<B: Backend> Session<B> {
         match self.run(&compilation, &compiled, host) {
             Ok((loaded, image, libraries)) => {
                 if let Some(kept) = self.cache.kept.as_ref() {
-                    let digest = self.cache.backend.compiler().digest(&unit);
                     let object = loaded.names.object;
                     let known = self.known(compiled, image, &libraries, digest, object);
                     self.keep(kept, fresh, &compilation, known);

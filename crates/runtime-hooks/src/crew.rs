@@ -48,7 +48,7 @@ struct Job<U> {
 /// A unit, and what was made of it.
 pub(crate) struct Made<U> {
     pub(crate) unit: U,
-    /// The compiler's digest of the unit.
+    /// What tells the unit from others.
     pub(crate) digest: Digest,
     pub(crate) product: Result<Product, Fault>,
     /// What making it took.
@@ -222,8 +222,8 @@ impl<B: Backend> Line<B> {
 
     fn perform(&self, job: Job<B::Unit>) {
         let began = Instant::now();
-        let unit = job.source.into_unit();
         let backend = &self.cache.backend;
+        let (unit, digest) = job.source.into_unit_and_digest(backend.compiler());
         let product = match backend.compiler().compile(&unit) {
             Ok(compiled) => backend
                 .loader()
@@ -237,7 +237,7 @@ impl<B: Backend> Line<B> {
             Err(error) => Err(Fault::Uncompilable(Box::new(error))),
         };
         job.promise.keep(Made {
-            digest: backend.compiler().digest(&unit),
+            digest,
             unit,
             product,
             took: began.elapsed(),
