@@ -1,18 +1,18 @@
 //! When it is looked for what other processes have published.
 //!
 //! A look is a handful of system calls, and where compiling takes less than a tenth of a millisecond that is
-//! noticed. So looks take a fiftieth of the time at most; what is published in between is seen a
-//! millisecond later at the latest.
+//! noticed. So looks take half a hundredth of the time at most; what is published in between is seen five
+//! milliseconds later at the latest.
 
 use rekindle_cache_core::store::Store;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How many times as long as a look took there is none.
-const PAUSE: u32 = 50;
+const PAUSE: u32 = 200;
 
 /// There is never none for longer.
-const LONGEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 
 pub(crate) struct Looks {
     began: Instant,
