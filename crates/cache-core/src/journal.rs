@@ -123,14 +123,19 @@ impl Lines {
             if index > 0 {
                 self.text.push('\t');
             }
-            for letter in field.chars() {
-                match letter {
-                    '\\' => self.text.push_str("\\\\"),
-                    '\t' => self.text.push_str("\\t"),
-                    '\n' => self.text.push_str("\\n"),
-                    '\r' => self.text.push_str("\\r"),
-                    _ => self.text.push(letter),
-                }
+            for piece in field.split_inclusive(['\\', '\t', '\n', '\r']) {
+                let escaped = match piece.as_bytes().last() {
+                    Some(b'\\') => "\\\\",
+                    Some(b'\t') => "\\t",
+                    Some(b'\n') => "\\n",
+                    Some(b'\r') => "\\r",
+                    _ => {
+                        self.text.push_str(piece);
+                        continue;
+                    }
+                };
+                self.text.push_str(&piece[..piece.len() - 1]);
+                self.text.push_str(escaped);
             }
         }
         self.text.push('\n');
