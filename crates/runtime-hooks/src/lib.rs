@@ -75,3 +75,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// The guide, whose program is a test.
+#[cfg(all(doctest, feature = "cranelift"))]
+#[doc = include_str!("../../../docs/embedding.md")]
+struct Guide;

@@ -4,6 +4,7 @@
 mod build;
 mod c_host;
 mod cpp_host;
+mod guide;
 mod headers;
 mod installed;
 mod modules;
