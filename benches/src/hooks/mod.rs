@@ -3,6 +3,8 @@
 //! A sample is one definition from the call of `eval_def` to the end of `finish`: key, look-up, dependencies,
 //! load, unwind registration, effects, factory and bookkeeping. Processes of different works take turns.
 //! What is warm is evaluated in random order, by a process that has evaluated its library before.
+//! Its text has just been gone over, as by a host that delimits it; that is in the time of all definitions, and
+//! in no sample.
 //!
 //! | work | what |
 //! | --- | --- |
