@@ -155,17 +155,20 @@ impl<B: Backend> Session<B> {
 
     pub(crate) fn names<U>(&self, compilation: &Compilation<U>, object: Digest) -> Names {
         let mut definitions = crate::lock(&self.definitions);
-        let mut numbers = |names: &[String]| {
-            let numbers = names.iter().map(|name| definitions.number(name));
-            numbers.collect()
-        };
-        Names {
+        let Compilation {
+            defines,
+            defines_later,
+            references,
+            ..
+        } = compilation;
+        Names::new(
             object,
-            defines: numbers(&compilation.defines),
-            defines_later: numbers(&compilation.defines_later),
-            references: numbers(&compilation.references),
-            put_off: None,
-        }
+            defines.len() + defines_later.len() + references.len(),
+            defines.iter().map(String::as_str),
+            defines_later.iter().map(String::as_str),
+            references.iter().map(String::as_str),
+            |name| definitions.number(name),
+        )
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) enum Standing {
 /// The names of a session and the code behind them.
 #[derive(Debug, Default)]
 pub(crate) struct Definitions {
-    numbers: FxHashMap<Box<str>, NameId>,
+    numbers: FxHashMap<Arc<str>, NameId>,
     nodes: Vec<Node>,
     /// Marks the nodes of the walk under way.
     walk: u32,
@@ -56,7 +56,7 @@ pub(crate) struct Definitions {
 
 #[derive(Debug)]
 struct Node {
-    name: Box<str>,
+    name: Arc<str>,
     object: Option<Digest>,
     volatile: bool,
     /// What it was made from has been volatile, and it has not been defined since.
@@ -67,16 +67,23 @@ struct Node {
     put_off: Option<Ordinal>,
     /// How many factories that define it are running.
     running: u32,
-    /// The behaviours that names had which it reached, and which have changed since it was defined.
-    past: Option<Digest>,
     /// Bytes of the code that defined it; of several names the first has them all.
     code_bytes: usize,
     references: Vec<NameId>,
     referrers: Vec<NameId>,
+    /// Most definitions of a program are reached by nothing that runs at compile time, and have none.
+    digests: Option<Box<Digests>>,
+    visited: u32,
+}
+
+/// What a name's behaviour is made of.
+#[derive(Debug, Default)]
+struct Digests {
+    /// The behaviours that names had which it reached, and which have changed since it was defined.
+    past: Option<Digest>,
     leaf: Option<Digest>,
     /// The behaviour, or the volatile definition that stands against one, if it is known.
     verdict: Option<Result<Digest, NameId>>,
-    visited: u32,
 }
 
 impl Definitions {
@@ -86,8 +93,9 @@ impl Definitions {
             return id;
         }
         let id = NameId(u32::try_from(self.nodes.len()).expect("fewer than 2^32 names in memory"));
-        self.nodes.push(Node::new(name));
-        self.numbers.insert(name.into(), id);
+        let name = Arc::<str>::from(name);
+        self.nodes.push(Node::new(Arc::clone(&name)));
+        self.numbers.insert(name, id);
         id
     }
 
@@ -237,7 +245,7 @@ impl Definitions {
     }
 
     fn verdict(&mut self, name: NameId) -> Result<Digest, NameId> {
-        if let Some(verdict) = self.nodes[name.index()].verdict {
+        if let Some(verdict) = self.nodes[name.index()].verdict() {
             return verdict;
         }
         let reached = self.reach(name, |node| &node.references);
@@ -259,7 +267,7 @@ impl Definitions {
             }
         };
         self.reached = reached;
-        self.nodes[name.index()].verdict = Some(verdict);
+        self.nodes[name.index()].digests_mut().verdict = Some(verdict);
         verdict
     }
 
@@ -267,17 +275,20 @@ impl Definitions {
     /// and belongs to the environment, or is not defined yet.
     fn leaf(&mut self, id: NameId) -> Digest {
         let node = &mut self.nodes[id.index()];
-        *node.leaf.get_or_insert_with(|| {
-            let mut builder = DigestBuilder::new("rekindle definition");
-            builder.text(&node.name);
-            for part in [&node.object, &node.past] {
-                match part {
-                    Some(digest) => builder.number(1).digest(digest),
-                    None => builder.number(0),
-                };
-            }
-            builder.finish()
-        })
+        if let Some(leaf) = node.digests.as_ref().and_then(|digests| digests.leaf) {
+            return leaf;
+        }
+        let mut builder = DigestBuilder::new("rekindle definition");
+        builder.text(&node.name);
+        for part in [node.object.as_ref(), node.past()] {
+            match part {
+                Some(digest) => builder.number(1).digest(digest),
+                None => builder.number(0),
+            };
+        }
+        let leaf = builder.finish();
+        node.digests_mut().leaf = Some(leaf);
+        leaf
     }
 
     /// Before `name` changes: makes what it was a part of the past of all that reached it, and gives it.
@@ -285,7 +296,7 @@ impl Definitions {
         self.give_up(name);
         let was = self.verdict(name);
         // Nobody has been told.
-        self.nodes[name.index()].verdict = None;
+        self.nodes[name.index()].take_verdict();
         let referrers = self.reach(name, |node| &node.referrers);
         for &id in referrers.get(1..).unwrap_or_default() {
             self.give_up(id);
@@ -313,7 +324,7 @@ impl Definitions {
     }
 
     fn give_up(&mut self, id: NameId) {
-        if self.nodes[id.index()].verdict.take().is_some() {
+        if self.nodes[id.index()].take_verdict().is_some() {
             self.verdicts.fetch_add(1, Ordering::Release);
         }
     }
@@ -346,21 +357,19 @@ impl Definitions {
 }
 
 impl Node {
-    fn new(name: &str) -> Self {
+    fn new(name: Arc<str>) -> Self {
         Self {
-            name: name.into(),
+            name,
             object: None,
             volatile: false,
             made_from_volatile: false,
             set_by_calls: false,
             put_off: None,
             running: 0,
-            past: None,
             code_bytes: 0,
             references: Vec::new(),
             referrers: Vec::new(),
-            leaf: None,
-            verdict: None,
+            digests: None,
             visited: 0,
         }
     }
@@ -369,28 +378,53 @@ impl Node {
         self.object = Some(object);
         self.volatile = volatile;
         self.made_from_volatile = false;
-        self.past = None;
-        self.leaf = None;
+        if let Some(digests) = &mut self.digests {
+            digests.past = None;
+            digests.leaf = None;
+        }
+    }
+
+    fn past(&self) -> Option<&Digest> {
+        self.digests.as_ref()?.past.as_ref()
+    }
+
+    fn verdict(&self) -> Option<Result<Digest, NameId>> {
+        self.digests.as_ref()?.verdict
+    }
+
+    fn take_verdict(&mut self) -> Option<Result<Digest, NameId>> {
+        self.digests.as_mut()?.verdict.take()
+    }
+
+    fn forget_leaf(&mut self) {
+        if let Some(digests) = &mut self.digests {
+            digests.leaf = None;
+        }
+    }
+
+    fn digests_mut(&mut self) -> &mut Digests {
+        self.digests.get_or_insert_default()
     }
 
     /// Takes what it was made from, and is no more, into its past.
     fn remember(&mut self, was: Result<Digest, NameId>) {
-        self.leaf = None;
-        self.verdict = None;
+        self.forget_leaf();
+        self.take_verdict();
         match was {
             Ok(behaviour) => {
                 let mut builder = DigestBuilder::new("rekindle past");
-                if let Some(past) = &self.past {
+                if let Some(past) = self.past() {
                     builder.digest(past);
                 }
-                self.past = Some(builder.digest(&behaviour).finish());
+                let past = builder.digest(&behaviour).finish();
+                self.digests_mut().past = Some(past);
             }
             Err(_) => self.made_from_volatile = true,
         }
     }
 
     fn has_been_something(&self) -> bool {
-        self.object.is_some() || self.volatile || self.made_from_volatile || self.past.is_some()
+        self.object.is_some() || self.volatile || self.made_from_volatile || self.past().is_some()
     }
 
     fn is_uncertain(&self) -> bool {

@@ -20,6 +20,7 @@ use crate::watch::{Inside, Origin};
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::{Code, Hasher, Jit, Loader};
 use rekindle_cache_core::key::Definition;
+use std::ops::Range;
 
 /// How running a factory went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,11 +83,57 @@ impl<B: Backend> Running<B> {
 /// A definition's place among the session's names, entered when its factory has run.
 pub(crate) struct Names {
     pub(crate) object: Digest,
-    pub(crate) defines: Vec<NameId>,
-    pub(crate) defines_later: Vec<NameId>,
-    pub(crate) references: Vec<NameId>,
+    /// What it defines, what it defines when it is called, and what it refers to. Shared code has them as
+    /// long as the process lives, so they are in one piece.
+    ids: Box<[NameId]>,
+    later_from: u32,
+    references_from: u32,
     /// Its place among what was put off, if it was: it then has been entered but for its value.
     pub(crate) put_off: Option<Ordinal>,
+}
+
+impl Names {
+    /// The names of the code of `object`, of which there are `count`, by their numbers.
+    pub(crate) fn new<'n>(
+        object: Digest,
+        count: usize,
+        defines: impl Iterator<Item = &'n str>,
+        defines_later: impl Iterator<Item = &'n str>,
+        references: impl Iterator<Item = &'n str>,
+        mut number: impl FnMut(&str) -> NameId,
+    ) -> Self {
+        let mut ids = Vec::with_capacity(count);
+        ids.extend(defines.map(&mut number));
+        let later_from = ids.len();
+        ids.extend(defines_later.map(&mut number));
+        let references_from = ids.len();
+        ids.extend(references.map(&mut number));
+        // Names have numbers of 32 bits, so no list that could be made has more.
+        let place = |from: usize| u32::try_from(from).unwrap_or(u32::MAX);
+        Self {
+            object,
+            ids: ids.into_boxed_slice(),
+            later_from: place(later_from),
+            references_from: place(references_from),
+            put_off: None,
+        }
+    }
+
+    pub(crate) fn defines(&self) -> &[NameId] {
+        self.part(0..self.later_from as usize)
+    }
+
+    pub(crate) fn defines_later(&self) -> &[NameId] {
+        self.part(self.later_from as usize..self.references_from as usize)
+    }
+
+    pub(crate) fn references(&self) -> &[NameId] {
+        self.part(self.references_from as usize..self.ids.len())
+    }
+
+    fn part(&self, range: Range<usize>) -> &[NameId] {
+        self.ids.get(range).unwrap_or_default()
+    }
 }
 
 impl<B: Backend> Session<B> {
@@ -154,7 +201,7 @@ impl<B: Backend> Session<B> {
     /// compiled just now or its factory has run before.
     fn begun(&self, held: Held<B>, outcome: Outcome, origin: Option<Origin>) -> Evaluated<'_, B> {
         let mut definitions = crate::lock(&self.definitions);
-        for &name in &held.names().defines {
+        for &name in held.names().defines() {
             definitions.begin(name);
         }
         drop(definitions);
@@ -245,15 +292,17 @@ impl<B: Backend> Ending<'_, B> {
             Held::Own(loaded) => (loaded.running.size(), false),
             Held::Shared(_) => (0, true),
         };
-        let superseded = definitions.replace_code(&names.defines, names.object, bytes, is_shared);
+        let superseded = definitions.replace_code(names.defines(), names.object, bytes, is_shared);
         if let Some(bytes) = superseded {
             self.session.counters.superseded(bytes);
         }
         match names.put_off {
-            Some(ordinal) => definitions.caught_up(ordinal, &names.defines, names.object, standing),
-            None => definitions.end(&names.defines, names.object, &names.references, standing),
+            Some(ordinal) => {
+                definitions.caught_up(ordinal, names.defines(), names.object, standing);
+            }
+            None => definitions.end(names.defines(), names.object, names.references(), standing),
         }
-        for &name in &names.defines_later {
+        for &name in names.defines_later() {
             definitions.set_by_calls(name);
         }
         drop(definitions);

@@ -442,17 +442,14 @@ impl<B: Backend> Session<B> {
 
     fn names_of(&self, entry: &ArchivedEntry) -> Names {
         let mut definitions = crate::lock(&self.definitions);
-        let mut numbers = |role| {
-            let names = entry.names(role);
-            names.map(|name| definitions.number(name)).collect()
-        };
-        Names {
-            object: Digest(entry.object_digest),
-            defines: numbers(NameRole::Defined),
-            defines_later: numbers(NameRole::DefinedLater),
-            references: numbers(NameRole::Referred),
-            put_off: None,
-        }
+        Names::new(
+            Digest(entry.object_digest),
+            entry.names.len(),
+            entry.names(NameRole::Defined),
+            entry.names(NameRole::DefinedLater),
+            entry.names(NameRole::Referred),
+            |name| definitions.number(name),
+        )
     }
 }
 

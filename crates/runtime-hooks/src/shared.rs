@@ -242,15 +242,24 @@ impl<B: Backend> SharedCode<B> {
     }
 }
 
-/// Byte strings in one piece of memory, each after its length.
+/// Byte strings in one piece of memory, each after its length, in groups of seven bits from the lowest.
 struct Fields(Box<[u8]>);
 
 impl Fields {
     fn new<'f>(fields: impl Iterator<Item = &'f [u8]> + Clone) -> Self {
-        let length = fields.clone().map(|field| size_of::<u64>() + field.len());
+        let groups =
+            |length: usize| (usize::BITS - (length | 1).leading_zeros()).div_ceil(7) as usize;
+        let length = fields
+            .clone()
+            .map(|field| groups(field.len()) + field.len());
         let mut bytes = Vec::with_capacity(length.sum());
         for field in fields {
-            bytes.extend_from_slice(&(field.len() as u64).to_le_bytes());
+            let mut length = field.len();
+            while length >= 0x80 {
+                bytes.push(length as u8 | 0x80);
+                length >>= 7;
+            }
+            bytes.push(length as u8);
             bytes.extend_from_slice(field);
         }
         Self(bytes.into_boxed_slice())
@@ -259,9 +268,16 @@ impl Fields {
     fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = &*self.0;
         std::iter::from_fn(move || {
-            let (length, after) = rest.split_first_chunk::<{ size_of::<u64>() }>()?;
-            let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
-            let (field, after) = after.split_at_checked(length)?;
+            let mut length = 0;
+            for shift in (0..usize::BITS).step_by(7) {
+                let (&group, after) = rest.split_first()?;
+                rest = after;
+                length |= usize::from(group & 0x7f) << shift;
+                if group < 0x80 {
+                    break;
+                }
+            }
+            let (field, after) = rest.split_at_checked(length)?;
             rest = after;
             Some(field)
         })
@@ -274,7 +290,7 @@ mod tests {
 
     #[test]
     fn fields_come_back_as_they_were() {
-        let fields: [&[u8]; 4] = [b"one", b"", b"three", &[0; 300]];
+        let fields: [&[u8]; 6] = [b"one", b"", b"three", &[1; 127], &[2; 128], &[3; 70_000]];
         let packed = Fields::new(fields.into_iter());
         assert!(packed.iter().eq(fields));
         assert_eq!(Fields::new([].into_iter()).iter().count(), 0);

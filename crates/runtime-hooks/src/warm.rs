@@ -218,15 +218,15 @@ where
     }
 
     fn put_off(&self, names: &Names, host: &dyn Host) -> Ordinal {
-        for &name in &names.defines {
-            let needed = crate::lock(&self.definitions).needed_before(name, &names.references);
+        for &name in names.defines() {
+            let needed = crate::lock(&self.definitions).needed_before(name, names.references());
             if !needed.is_empty() {
                 host.catch_up(&needed);
             }
         }
         let mut definitions = crate::lock(&self.definitions);
-        let ordinal = definitions.put_off(&names.defines, &names.references);
-        for &name in &names.defines_later {
+        let ordinal = definitions.put_off(names.defines(), names.references());
+        for &name in names.defines_later() {
             definitions.set_by_calls(name);
         }
         ordinal

@@ -67,7 +67,7 @@ impl Definitions {
             node.put_off = None;
             node.object = Some(object);
             node.volatile = standing == Standing::Volatile;
-            node.leaf = None;
+            node.forget_leaf();
             self.waiting.forget();
             self.forget_verdicts(name);
         }
