@@ -124,8 +124,11 @@ fn grow_heap_in_large_steps() {
 }
 
 fn main() -> ExitCode {
-    grow_heap_in_large_steps();
     let command = Command::parse();
+    // Threads that compile beside each other would wait for each other's memory.
+    if !matches!(command.action, Action::Warm { .. }) {
+        grow_heap_in_large_steps();
+    }
     warn_on_stderr();
     let evaluating = std::thread::Builder::new()
         .name("ember".to_owned())
