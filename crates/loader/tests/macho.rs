@@ -241,3 +241,36 @@ fn formats_are_kept_apart() -> Answer<()> {
     }
     Ok(())
 }
+
+#[test]
+fn sorts_that_the_format_does_not_have_are_refused() -> Answer<()> {
+    use object::read::macho::{MachOFile64, Section as _};
+    use object::{LittleEndian, Object as _};
+    if let Some(lack) = lacks() {
+        skip("Mach-O", lack);
+        return Ok(());
+    }
+    let source = "extern int outside(void); int test(int n) { return outside() + n; }";
+    for (target, first_unknown) in [(X86_64, 10), (ARM64, 12)] {
+        let object = compile(target, "c", source, &["-O1"])?;
+        let relocations = {
+            let file = MachOFile64::<LittleEndian>::parse(object.as_slice())?;
+            let text = file.section_by_name("__text").ok_or("there is text")?;
+            text.macho_section().reloff(LittleEndian) as usize
+        };
+        for sort in first_unknown..=15 {
+            let mut object = object.clone();
+            let field = object.get_mut(relocations + 7).ok_or("it has one")?;
+            *field = *field & 0x0f | sort << 4;
+            let refused = NativeLoader::new().prepare(&object, &["test"]);
+            assert!(
+                matches!(
+                    refused,
+                    Err(LoadError::Link(LinkError::UnsupportedRelocation { .. }))
+                ),
+                "{target}, sort {sort}: {refused:?}"
+            );
+        }
+    }
+    Ok(())
+}

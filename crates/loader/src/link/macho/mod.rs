@@ -108,8 +108,9 @@ pub(super) struct Kind {
     pub(super) origin: u32,
 }
 
-/// The sort of a word that holds the image's number as a module of thread-locals: no object has it.
-pub(super) const MODULE: u8 = 15;
+/// The sort of a word that holds the image's number as a module of thread-locals. Objects say their sorts
+/// in four bits, so that none can say this one.
+pub(super) const MODULE: u8 = 16;
 
 impl Kind {
     pub(super) fn new(sort: u8, width: u64, from_place: bool) -> Self {
@@ -123,16 +124,16 @@ impl Kind {
 
     fn pack(self) -> u32 {
         u32::from(self.sort)
-            | self.width.trailing_zeros() << 4
-            | u32::from(self.from_place) << 6
+            | self.width.trailing_zeros() << 5
+            | u32::from(self.from_place) << 7
             | self.origin << 8
     }
 
     pub(super) fn unpack(kind: u32) -> Self {
         Self {
-            sort: (kind & 15) as u8,
-            width: 1 << (kind >> 4 & 3),
-            from_place: kind & 64 != 0,
+            sort: (kind & 31) as u8,
+            width: 1 << (kind >> 5 & 3),
+            from_place: kind & 128 != 0,
             origin: kind >> 8,
         }
     }
