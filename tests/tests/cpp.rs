@@ -75,6 +75,48 @@ fn a_header_recompiles_what_included_it() {
     }
 }
 
+/// What the compiler refuses is an error at once: nothing else that could run it is there to be asked.
+#[test]
+fn a_unit_that_clang_refuses_is_compiled_once() {
+    if !backends().iter().any(|backend| backend == "clang") {
+        eprintln!("left out: C++ in ember, which was built without it (REKINDLE_BACKENDS)");
+        return;
+    }
+    let workplace = Workplace::new();
+    let asked = workplace.path("asked");
+    let script = workplace.write(
+        "compiler.text",
+        &format!(
+            "#!/bin/sh\n\
+             text=$(cat)\n\
+             case \"$text\" in *nowhere.hpp*) echo once >> {} ;; esac\n\
+             printf '%s\\n' \"$text\" | \"$(command -v clang++-22 || command -v clang++)\" \"$@\"\n",
+            asked.display()
+        ),
+    );
+    // Put in place by another process: what this one has open for writing, a child of a test beside it has too.
+    let compiler = workplace.path("compiler");
+    let installed = std::process::Command::new("install")
+        .args(["-m", "755"])
+        .args([&script, &compiler])
+        .status();
+    assert!(installed.expect("install is there").success());
+    let missing = workplace.write("missing.em", "(cpp/include \"nowhere.hpp\")\n");
+    let failed = workplace.run_in("cache", &missing, |command| {
+        command
+            .args(["--backend", "clang"])
+            .env("REKINDLE_CLANG", &compiler);
+    });
+    assert_eq!(failed.code, Some(1));
+    assert!(
+        failed.stderr.contains("file not found"),
+        "{}",
+        failed.stderr
+    );
+    let asked = std::fs::read_to_string(asked).expect("the compiler was asked");
+    assert_eq!(asked, "once\n");
+}
+
 #[test]
 fn other_backends_say_what_cpp_needs() {
     let workplace = Workplace::new();

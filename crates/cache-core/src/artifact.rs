@@ -155,6 +155,12 @@ pub trait Jit {
         unit: &Self::Unit,
         symbols: &dyn Symbols,
     ) -> Result<Self::Code, Self::Error>;
+
+    /// Whether a unit runs by way of an object that a [`Compiler`] makes and a [`Loader`] loads. Then it is no
+    /// help with what they refuse, and is not asked to try.
+    fn goes_by_objects(&self) -> bool {
+        false
+    }
 }
 
 /// Names an image format and its version: images of another format are never loaded.

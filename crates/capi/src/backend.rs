@@ -5,7 +5,7 @@ use crate::compilation::HostUnit;
 use rekindle_cache_core::artifact::{Compiled, Compiler, Jit, Loader, Object, Symbols};
 use rekindle_cache_core::{Digest, DigestBuilder};
 use rekindle_loader::NativeLoader;
-use rekindle_runtime_hooks::Backend;
+use rekindle_runtime_hooks::{Backend, native_loader};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -16,13 +16,7 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// and handles of code outlive the cache that they come from.
 pub(crate) fn loader() -> &'static NativeLoader {
     static LOADER: OnceLock<NativeLoader> = OnceLock::new();
-    LOADER.get_or_init(|| {
-        let mut options = rekindle_loader::Options::default();
-        // What the host's table, the host, and the process's modules give is looked up where each counts
-        // as a dependency; a name that none of them knows must stay unknown.
-        options.host_symbols_only = true;
-        NativeLoader::with_options(options)
-    })
+    LOADER.get_or_init(native_loader)
 }
 
 /// How a host described the compiler that it brings.
@@ -144,6 +138,10 @@ impl Jit for HostJit {
         let image = loader.prepare(&compiled.object.bytes, &[&unit.factory])?;
         // SAFETY: the image was made just now from the unit, for which the caller vouches, as for the symbols.
         Ok(unsafe { loader.load(image.as_ref(), symbols) }?)
+    }
+
+    fn goes_by_objects(&self) -> bool {
+        true
     }
 }
 

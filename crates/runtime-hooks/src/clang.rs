@@ -1,6 +1,7 @@
 //! The clang backend with Rekindle's own loader.
 
 use crate::cache::{Backend, Cache, Session};
+use crate::native::native_loader;
 use crate::object_jit::ObjectJit;
 use rekindle_backend_llvm::clang::{ClangCompiler, Error, Options, Unit};
 use rekindle_loader::NativeLoader;
@@ -24,12 +25,8 @@ impl Clang {
     /// # Errors
     /// No clang, or a prelude that does not compile.
     pub fn with(options: &Options) -> Result<Self, Error> {
-        let mut loading = rekindle_loader::Options::default();
-        // What the host's table, the host, and the process's modules give is looked up here, where each
-        // counts as a dependency; a name that none of them knows must stay unknown.
-        loading.host_symbols_only = true;
         let compiler = ClangCompiler::new(options)?;
-        let loader = NativeLoader::with_options(loading);
+        let loader = native_loader();
         Ok(Self {
             jit: ObjectJit::new(compiler, loader),
         })

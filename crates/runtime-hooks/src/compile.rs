@@ -6,10 +6,11 @@ use crate::error::EvalError;
 use crate::evaluate::{Loaded, Names, Running};
 use crate::host::{Bindings, Host};
 use crate::keep::Fresh;
-use crate::outcome::{BypassReason, Outcome};
+use crate::outcome::Outcome;
 use crate::recorder::Recorder;
+use crate::unkept::Fault;
 use rekindle_cache_core::Digest;
-use rekindle_cache_core::artifact::{Code, Compiled, Compiler, Image, Jit, Loader, SideTable};
+use rekindle_cache_core::artifact::{Code, Compiled, Compiler, Image, Loader, SideTable};
 use rekindle_cache_core::key::{Definition, FormKey};
 use std::time::Instant;
 
@@ -52,20 +53,15 @@ impl<B: Backend> Session<B> {
             return self.run_unkept(&source.into_unit(), &compilation, host);
         }
         let (unit, digest) = source.into_unit_and_digest(self.cache.backend.compiler());
-        let compiled = match self.cache.backend.compiler().compile(&unit) {
-            Ok(compiled) => compiled,
-            Err(error) => {
-                // What makes no object may still run at once.
-                let Ok(loaded) = self.run_unkept::<E>(&unit, &compilation, host) else {
-                    return Err(EvalError::Compile(Box::new(error)));
-                };
-                tracing::warn!("{} is not kept: {error}", definition.name);
-                *outcome = Outcome::Bypass(BypassReason::Uncompilable(error.to_string()));
-                return Ok(loaded);
-            }
+        let run = match self.cache.backend.compiler().compile(&unit) {
+            Ok(compiled) => self
+                .run(&compilation, &compiled, host)
+                .map(|(loaded, image, libraries)| (compiled, loaded, image, libraries))
+                .map_err(Fault::Unloadable),
+            Err(error) => Err(Fault::Uncompilable(Box::new(error))),
         };
-        match self.run(&compilation, &compiled, host) {
-            Ok((loaded, image, libraries)) => {
+        match run {
+            Ok((compiled, loaded, image, libraries)) => {
                 if let Some(kept) = self.cache.kept.as_ref() {
                     let object = loaded.names.object;
                     let known = self.known(compiled, image, &libraries, digest, object);
@@ -73,10 +69,8 @@ impl<B: Backend> Session<B> {
                 }
                 Ok(loaded)
             }
-            Err(reason) => {
-                tracing::warn!("{} is not kept: {reason}", definition.name);
-                *outcome = Outcome::Bypass(BypassReason::Unloadable(reason));
-                self.run_unkept(&unit, &compilation, host)
+            Err(fault) => {
+                self.run_refused(fault, definition.name, &unit, &compilation, host, outcome)
             }
         }
     }
@@ -127,32 +121,6 @@ impl<B: Backend> Session<B> {
         Ok((loaded, bindings.libraries()))
     }
 
-    /// Runs a unit in the backend's JIT, which keeps nothing.
-    pub(crate) fn run_unkept<E>(
-        &self,
-        unit: &B::Unit,
-        compilation: &Compilation<()>,
-        host: &dyn Host,
-    ) -> Result<Loaded<B>, EvalError<E>> {
-        let bindings = Bindings::new(&self.cache, host, &|_| true);
-        // SAFETY: the unit is the host's own, bound to the words that the host and the process give.
-        let run = unsafe { self.cache.backend.jit().run(unit, &bindings) };
-        let code = run.map_err(|error| EvalError::Run(Box::new(error)))?;
-        let factory = code
-            .symbol(&compilation.factory)
-            .ok_or_else(|| EvalError::NoFactory(compilation.factory.clone()))?;
-        self.counters.loaded(code.size());
-        give_tables(host, &compilation.side_tables);
-        // There is no object; the unit tells this code from any other as well.
-        let digest = self.cache.backend.compiler().digest(unit);
-        Ok(Loaded {
-            running: Running::Unkept(code),
-            factory,
-            names: self.names(compilation, digest),
-            origin: None,
-        })
-    }
-
     pub(crate) fn names<U>(&self, compilation: &Compilation<U>, object: Digest) -> Names {
         let mut definitions = crate::lock(&self.definitions);
         let Compilation {
@@ -185,7 +153,7 @@ pub(crate) fn split<U>(compilation: Compilation<U>) -> (UnitSource<U>, Compilati
     (compilation.unit, about)
 }
 
-fn give_tables(host: &dyn Host, tables: &[SideTable]) {
+pub(crate) fn give_tables(host: &dyn Host, tables: &[SideTable]) {
     for table in tables {
         host.side_table(&table.name, &table.bytes);
     }

@@ -1,6 +1,7 @@
 //! The Cranelift backend with Rekindle's own loader.
 
 use crate::cache::{Backend, Cache, Session};
+use crate::native::native_loader;
 use rekindle_backend_cranelift::{CraneliftCompiler, CraneliftJit, Error, Options, Unit};
 use rekindle_loader::NativeLoader;
 
@@ -33,14 +34,10 @@ impl Cranelift {
     /// # Errors
     /// Options that Cranelift does not know, or a machine that it does not compile for.
     pub fn with(options: &Options) -> Result<Self, Error> {
-        let mut loading = rekindle_loader::Options::default();
-        // What the host's table, the host, and the process's modules give is looked up here, where each
-        // counts as a dependency; a name that none of them knows must stay unknown.
-        loading.host_symbols_only = true;
         Ok(Self {
             compiler: CraneliftCompiler::new(options)?,
             jit: CraneliftJit::new(options)?,
-            loader: NativeLoader::with_options(loading),
+            loader: native_loader(),
         })
     }
 }

@@ -6,10 +6,10 @@
 
 use crate::cache::{Backend, Cache};
 use crate::compilation::UnitSource;
+use crate::unkept::Fault;
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::{Compiled, Compiler, Image, Loader};
 use std::collections::VecDeque;
-use std::error::Error;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -60,14 +60,6 @@ pub(crate) struct Product {
     pub(crate) image: Image,
     /// The digest of the object.
     pub(crate) object: Digest,
-}
-
-/// Why no image was made.
-pub(crate) enum Fault {
-    /// The compiler makes no object of it.
-    Uncompilable(Box<dyn Error + Send + Sync>),
-    /// The loader does not link the object.
-    Unloadable(String),
 }
 
 /// Where the result of a job appears.

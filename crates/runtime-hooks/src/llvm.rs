@@ -2,6 +2,7 @@
 
 use crate::cache::{Backend, Cache, Session};
 use crate::modules::{module_of, modules};
+use crate::native::native_loader;
 use crate::object_jit::ObjectJit;
 use rekindle_backend_llvm::ir::inkwell::llvm_sys::core::LLVMContextCreate;
 use rekindle_backend_llvm::ir::{Error, LlvmCompiler, Options, Unit};
@@ -39,12 +40,8 @@ impl Llvm {
         if let Some(identity) = library.and_then(|library| library.identity().ok()) {
             options = options.input("LLVM", identity);
         }
-        let mut loading = rekindle_loader::Options::default();
-        // What the host's table, the host, and the process's modules give is looked up here, where each
-        // counts as a dependency; a name that none of them knows must stay unknown.
-        loading.host_symbols_only = true;
         let compiler = LlvmCompiler::new(&options)?;
-        let loader = NativeLoader::with_options(loading);
+        let loader = native_loader();
         Ok(Self {
             jit: ObjectJit::new(compiler, loader),
         })

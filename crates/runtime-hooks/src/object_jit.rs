@@ -68,4 +68,8 @@ impl<C: Compiler, L: Loader> Jit for ObjectJit<C, L> {
         let code = unsafe { self.loader.load(image.as_ref(), symbols) };
         code.map_err(ObjectJitError::Load)
     }
+
+    fn goes_by_objects(&self) -> bool {
+        true
+    }
 }

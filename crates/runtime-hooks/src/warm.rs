@@ -12,7 +12,7 @@
 use crate::cache::{Backend, Session};
 use crate::compilation::Compilation;
 use crate::compile::split;
-use crate::crew::{Awaited, Crew, Fault, Made};
+use crate::crew::{Awaited, Crew, Made};
 use crate::definitions::Ordinal;
 use crate::error::EvalError;
 use crate::evaluate::{Evaluated, Loaded, Names};
@@ -23,6 +23,7 @@ use crate::outcome::{BypassReason, MissReason, Outcome};
 use crate::recorder::{Recorded, Recorder};
 use crate::shared::Held;
 use crate::statistics::Stopwatch;
+use crate::unkept::Fault;
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::Hasher;
 use rekindle_cache_core::key::{Definition, FormKey};
@@ -311,7 +312,7 @@ where
             ..
         } = made;
         let name = fresh.definition.name;
-        let unloadable = match product {
+        let fault = match product {
             Ok(product) => {
                 let (compiled, image, object) = (product.compiled, product.image, product.object);
                 match self.load_fresh(compilation, &compiled, &image, object, host) {
@@ -322,22 +323,12 @@ where
                         }
                         return Ok(loaded);
                     }
-                    Err(reason) => reason,
+                    Err(reason) => Fault::Unloadable(reason),
                 }
             }
-            Err(Fault::Unloadable(reason)) => reason,
-            Err(Fault::Uncompilable(error)) => {
-                let Ok(loaded) = self.run_unkept::<Infallible>(&unit, compilation, host) else {
-                    return Err(EvalError::Compile(error));
-                };
-                tracing::warn!("{name} is not kept: {error}");
-                *outcome = Outcome::Bypass(BypassReason::Uncompilable(error.to_string()));
-                return Ok(loaded);
-            }
+            Err(fault) => fault,
         };
-        tracing::warn!("{name} is not kept: {unloadable}");
-        *outcome = Outcome::Bypass(BypassReason::Unloadable(unloadable));
-        self.run_unkept(&unit, compilation, host)
+        self.run_refused(fault, name, &unit, compilation, host, outcome)
     }
 
     /// Settles a definition and hands over its factory, to be run now.

@@ -209,6 +209,10 @@ impl Jit for Unkept {
             }
         })
     }
+
+    fn goes_by_objects(&self) -> bool {
+        of_backend!(&self.0, backend, _lower => backend.jit().goes_by_objects())
+    }
 }
 
 /// The loader of all backends, which differs in nothing but what it was made with.
