@@ -33,9 +33,14 @@ const SEEDS: &[(&str, &[&[&str]])] = &[
             &["-O0", "-ffunction-sections", "-fdata-sections"],
             &["-O2", "-g"],
             &["-O1", "-mcmodel=large"],
+            &["-O1", "-fno-pic", "-fno-pie"],
+            &["-O1", "-fno-pic", "-fno-pie", "-mcmodel=large"],
         ],
     ),
-    ("exceptions.cpp", &[&["-O0"], &["-O2"]]),
+    (
+        "exceptions.cpp",
+        &[&["-O0"], &["-O2"], &["-O2", "-fno-pic", "-fno-pie"]],
+    ),
     (
         "thread_local.c",
         &[&["-O1"], &["-O1", "-mtls-dialect=gnu2"]],
@@ -48,6 +53,7 @@ const SEEDS: &[(&str, &[&[&str]])] = &[
 const PAIRS: &[[&str; 2]] = &[
     ["seed-exceptions.cpp-0.o", "seed-exceptions.cpp-1.o"],
     ["seed-data.c-0.o", "seed-host.s-0.o"],
+    ["seed-data.c-3.o", "seed-exceptions.cpp-2.o"],
     ["seed-thread_local.c-0.o", "seed-instructions.s-0.o"],
 ];
 

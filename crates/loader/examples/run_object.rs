@@ -2,17 +2,18 @@
 //! process, which then exits with its status.
 //!
 //! ```text
-//! run_object [-l LIBRARY]... FILE... [-- ARGUMENT...]
+//! run_object [--low] [-l LIBRARY]... FILE... [-- ARGUMENT...]
 //! ```
 //!
 //! A FILE is an object or an archive. Objects are linked whole; of an archive the members that define
 //! what is still missing, as linkers do. Shared libraries named by `-l` are opened for everybody
-//! first (a C++ program wants `-l libstdc++.so.6`). What goes wrong before `main` ends with status 125.
+//! first (a C++ program wants `-l libstdc++.so.6`). `--low` takes
+//! code that is not position-independent, too. What goes wrong before `main` ends with status 125.
 
 use object::read::archive::ArchiveFile;
 use object::{Object, ObjectSymbol};
 use rekindle_cache_core::artifact::{Code, Loader, Symbols};
-use rekindle_loader::NativeLoader;
+use rekindle_loader::{NativeLoader, Options};
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::ffi::{CString, c_char, c_int};
@@ -52,7 +53,9 @@ fn run(arguments: &[String]) -> Result<c_int, Box<dyn Error>> {
         .collect::<Result<_, _>>()?;
     let objects = select(&files)?;
 
-    let loader = NativeLoader::new();
+    let mut options = Options::default();
+    options.position_dependent = arguments.low;
+    let loader = NativeLoader::with_options(options);
     let image = loader.prepare_objects(&objects, &["main"])?;
     // SAFETY: whoever runs this program asks for the code of these files to be run.
     let code = unsafe { loader.load(image.as_ref(), &TheProcess) }?;
@@ -76,6 +79,7 @@ fn run(arguments: &[String]) -> Result<c_int, Box<dyn Error>> {
 /// What the command line asks for.
 #[derive(Default)]
 struct Arguments {
+    low: bool,
     libraries: Vec<String>,
     files: Vec<String>,
     /// The program's own arguments.
@@ -92,12 +96,15 @@ impl Arguments {
                     let library = words.next().ok_or("`-l` wants a library")?;
                     arguments.libraries.push(library.clone());
                 }
+                "--low" => arguments.low = true,
                 "--" => arguments.given.extend(words.by_ref().cloned()),
                 _ => arguments.files.push(word.clone()),
             }
         }
         if arguments.files.is_empty() {
-            return Err("usage: run_object [-l LIBRARY]... FILE... [-- ARGUMENT...]".into());
+            return Err(
+                "usage: run_object [--low] [-l LIBRARY]... FILE... [-- ARGUMENT...]".into(),
+            );
         }
         Ok(arguments)
     }

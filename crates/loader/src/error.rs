@@ -58,7 +58,7 @@ pub enum LinkError {
     },
     /// Code that has to lie at a fixed or low address.
     #[error(
-        "{relocation} needs code at a fixed address ({site}); compile with -fPIC, or with `is_pic` in Cranelift"
+        "{relocation} needs code at a fixed address ({site}); compile with -fPIC, or with `is_pic` in Cranelift, or have the loader take such code for x86-64 (`Options::position_dependent`)"
     )]
     NotPositionIndependent {
         /// The relocation's name.
@@ -260,6 +260,22 @@ pub enum LoadError {
         doing: &'static str,
         /// What the system said.
         reason: std::io::Error,
+    },
+    /// No addresses are left for code that is not position-independent.
+    #[error(
+        "no {needed} bytes of addresses are free in the low 2 GiB, where code that is not position-independent has to lie; compile it with -fPIC"
+    )]
+    NoLowMemory {
+        /// Bytes of code, and as many of data.
+        needed: usize,
+    },
+    /// Code that is not position-independent takes something that is no function to lie in the low 2 GiB.
+    #[error(
+        "code that is not position-independent refers to `{symbol}`, which lies beyond the low 2 GiB and is no function; compile it with -fPIC"
+    )]
+    OutOfLowReach {
+        /// The name.
+        symbol: String,
     },
     /// There is no unwinder to register with, so that exceptions could not pass.
     #[error(

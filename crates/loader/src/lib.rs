@@ -61,7 +61,8 @@
 //!
 //! Objects of one target on any machine; images are loaded on the machine that they are for, and refused
 //! with a typed error elsewhere. Position-independent objects; of code for executables (`-fPIE`) what reaches for variables of
-//! libraries by address or by load. `docs/relocations.md` lists every kind of relocation with its
+//! libraries by address or by load. Other code for x86-64 is linked where a host
+//! [asks for it](Options::position_dependent), and loaded into the low 2 GiB. `docs/relocations.md` lists every kind of relocation with its
 //! proof. Variables that C++ wants once per process are shared between images by name, size and initial
 //! contents; other definitions of an object bind inside its image. Finalisers (`.fini_array`, and what
 //! code registers with `atexit`) run when code is unloaded, or at the end of the process.
@@ -112,7 +113,7 @@ use memory::room::Windows;
 use rekindle_cache_core::artifact::{FormatId, Image, ImageRef, Loader, Symbols};
 use rekindle_cache_core::fork::PerProcess;
 use shared::Registry;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use tls::host::HostVariables;
 
 /// Links objects, and loads images of this process's machine: on Linux, x86-64 or AArch64. On AArch64 it is
@@ -122,6 +123,7 @@ use tls::host::HostVariables;
 /// using it and gets fresh memory; code that was loaded before the fork runs in both.
 pub struct NativeLoader {
     runtime: PerProcess<Runtime>,
+    position_dependent: bool,
 }
 
 /// How a [`NativeLoader`] gets its memory.
@@ -132,6 +134,10 @@ pub struct Options {
     /// memfd: slower, but Linux `perf` resolves symbols of code there.
     pub anonymous_memory: bool,
 
+    /// Link code for x86-64 that is not position-independent (`-fno-pic`) as well, into images that are
+    /// loaded into the low 2 GiB. There is little room, so that it is an error without this; and some of
+    /// what such code does to variables of libraries cannot be had: compilers' default is better.
+    pub position_dependent: bool,
     /// Keep to what the host's `Symbols` give: names that they do not know are not looked up in the
     /// process, so that an image cannot depend on what nobody has declared.
     pub host_symbols_only: bool,
@@ -187,8 +193,10 @@ impl NativeLoader {
     pub fn with_options(options: Options) -> Self {
         let last: Mutex<Option<Arc<Registry>>> = Mutex::new(None);
         Self {
+            position_dependent: options.position_dependent,
             runtime: PerProcess::new(move || Runtime {
                 host_symbols_only: options.host_symbols_only,
+                low_windows: OnceLock::new(),
                 registry: inherit(&last),
                 host_variables: HostVariables::default(),
                 windows: Windows::new(
@@ -206,7 +214,11 @@ impl NativeLoader {
     /// # Errors
     /// As for [`prepare`](Loader::prepare), and a name that two of the objects define.
     pub fn prepare_objects(&self, objects: &[&[u8]], roots: &[&str]) -> Result<Image, LoadError> {
-        Ok(Image::new(link::link(objects, roots)?))
+        Ok(Image::new(link::link(
+            objects,
+            roots,
+            self.position_dependent,
+        )?))
     }
 
     /// How often variables that have to be one per process were shared, and how often they could not be.
@@ -216,29 +228,30 @@ impl NativeLoader {
 
     /// Bytes of code windows that loaded images take up in this process, padding and data included.
     pub fn memory_used(&self) -> usize {
-        self.runtime.get().windows.used()
+        self.runtime.get().all_windows().map(Windows::used).sum()
     }
 
     /// How this loader's memory is used in this process.
     pub fn memory_statistics(&self) -> MemoryStatistics {
-        let windows = &self.runtime.get().windows;
-        let counts = windows.counts();
-        let (unwind_tables, unwind_registrations) = windows.tables.count();
-        MemoryStatistics {
-            windows: counts.windows,
-            used: counts.used,
-            loaded: counts.loaded,
-            unloaded: counts.unloaded,
-            loaded_into_used_memory: counts.loaded_again,
-            waiting: counts.waiting,
-            free: counts.free,
-            lost: counts.lost,
-            barriers: counts.barriers,
-            unwind_tables,
-            unwind_registrations,
-            made_ready_ahead: counts.ahead,
-            helper_cpu_time: counts.ahead_cpu,
+        let mut all = MemoryStatistics::default();
+        for windows in self.runtime.get().all_windows() {
+            let counts = windows.counts();
+            let (unwind_tables, unwind_registrations) = windows.tables.count();
+            all.windows += counts.windows;
+            all.used += counts.used;
+            all.loaded += counts.loaded;
+            all.unloaded += counts.unloaded;
+            all.loaded_into_used_memory += counts.loaded_again;
+            all.waiting += counts.waiting;
+            all.free += counts.free;
+            all.lost += counts.lost;
+            all.barriers += counts.barriers;
+            all.unwind_tables += unwind_tables;
+            all.unwind_registrations += unwind_registrations;
+            all.made_ready_ahead += counts.ahead;
+            all.helper_cpu_time += counts.ahead_cpu;
         }
+        all
     }
 
     /// Takes `code` out of the process: its finalisers run (what it registered with `__cxa_atexit`

@@ -9,10 +9,12 @@ use crate::code::{Code, ExportedAddress, Loaded, NamedTable};
 use crate::error::{ImageError, LoadError};
 use crate::image::DATA_DISTANCE;
 use crate::image::format::MACHINE_HERE;
+use crate::image::outline::Shape;
 use crate::image::read::Description;
 use crate::image::{narrow, outline};
 use crate::memory::copy::copy_with_checksum;
 use crate::memory::finalise;
+use crate::memory::low;
 use crate::memory::process::ProcessSymbols;
 use crate::memory::room::{Place, Windows};
 use crate::memory::tables::Table;
@@ -24,16 +26,33 @@ use crate::tls::host::HostVariables;
 use rekindle_cache_core::artifact::{ImageRef, Symbols};
 use std::mem::ManuallyDrop;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The state of a loader in one process.
 pub(crate) struct Runtime {
     pub(crate) windows: Windows,
+    /// Those of low images, once there is one.
+    pub(crate) low_windows: OnceLock<Windows>,
     pub(crate) process: ProcessSymbols,
     pub(crate) host_variables: HostVariables,
     pub(crate) registry: Arc<Registry>,
     /// Nothing is looked up in the process.
     pub(crate) host_symbols_only: bool,
+}
+
+impl Runtime {
+    /// The windows that there are.
+    pub(crate) fn all_windows(&self) -> impl Iterator<Item = &Windows> {
+        std::iter::once(&self.windows).chain(self.low_windows.get())
+    }
+
+    /// The windows for an image.
+    fn windows_for(&self, shape: &Shape) -> &Windows {
+        match shape.is_low {
+            false => &self.windows,
+            true => self.low_windows.get_or_init(|| self.windows.low()),
+        }
+    }
 }
 
 /// Imports whose addresses fit on the stack: of small images, and of most others.
@@ -52,7 +71,8 @@ pub(crate) unsafe fn load(
 ) -> Result<Code, LoadError> {
     let shape = outline::shape(image.bytes)?;
     shape.runs_here()?;
-    let mut span = runtime.windows.take(image.bytes.len(), shape)?;
+    let windows = runtime.windows_for(&shape);
+    let mut span = windows.take(image.bytes.len(), shape)?;
     let base = span.base();
 
     let copy = span.bytes();
@@ -77,7 +97,7 @@ pub(crate) unsafe fn load(
     }
 
     let unwind = match description.unwind() {
-        Some(range) => Some((runtime.windows.tables.unwinder()?, range)),
+        Some(range) => Some((windows.tables.unwinder()?, range)),
         None => None,
     };
 
@@ -110,6 +130,9 @@ pub(crate) unsafe fn load(
         return Err(LoadError::Forked);
     }
     let (process_imports, found) = resolved?;
+    if shape.is_low {
+        check_functions(&description, addresses)?;
+    }
 
     let decided = found.map(|found| {
         let registry = &runtime.registry;
@@ -139,7 +162,7 @@ pub(crate) unsafe fn load(
         has_initialisers: !description.initialisers().is_empty(),
     };
     let initialisers = description.initialisers();
-    let profile = &runtime.windows.profile;
+    let profile = &windows.profile;
     let names = profile.is_wanted().then(|| description.named_places());
     let names: Vec<(usize, String)> = names
         .into_iter()
@@ -158,16 +181,7 @@ pub(crate) unsafe fn load(
         symbols.placed(code.data());
     }
     // SAFETY: the image is in place for good, and the caller vouches for it.
-    let table = unsafe {
-        start(
-            &runtime.windows,
-            &place,
-            &code,
-            unwind,
-            initialisers,
-            indirect,
-        )
-    };
+    let table = unsafe { start(windows, &place, &code, unwind, initialisers, indirect) };
     code.loaded = Some(Loaded { place, table });
     Ok(code)
 }
@@ -179,6 +193,31 @@ fn side_tables(description: &Description<'_>, base: usize) -> Box<[NamedTable]> 
         place: base + place.start..base + place.end,
     };
     description.side_table_places().map(table).collect()
+}
+
+/// An error if something is no function of which a stub's address stands for its own.
+fn check_functions(description: &Description<'_>, addresses: &[u64]) -> Result<(), LoadError> {
+    for (import, &address) in description.all_imports().zip(addresses) {
+        if import.is_function && !low::is_code(address as usize) {
+            return Err(LoadError::OutOfLowReach {
+                symbol: import.name.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Adds `base`, which is low, to the four bytes at `place`.
+fn add_low(payload: &mut [u8], data: &mut [u8], place: u32, base: u64) -> Option<()> {
+    let (area, offset) = match u64::from(place).checked_sub(DATA_DISTANCE) {
+        None => (payload, place as usize),
+        Some(offset) => (data, offset as usize),
+    };
+    let field = area.get_mut(offset..)?.first_chunk_mut::<4>()?;
+    *field = u32::from_le_bytes(*field)
+        .wrapping_add(base as u32)
+        .to_le_bytes();
+    Some(())
 }
 
 /// Writes the initial data and all fixups.
@@ -215,6 +254,9 @@ fn apply(
     }
     for (index, place) in (0..).zip(description.base_fixups()) {
         add(place, base).ok_or(invalid("base fixup", index))?;
+    }
+    for (index, place) in (0..).zip(description.low_fixups()) {
+        add_low(payload, data, place, base).ok_or(invalid("low fixup", index))?;
     }
     for (index, (place, import)) in (0..).zip(description.narrow_fixups()) {
         let value = addresses.get(import as usize).copied();

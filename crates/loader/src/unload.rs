@@ -27,11 +27,13 @@ pub enum UnloadError {
 /// # Safety
 /// As for [`NativeLoader::unload`](crate::NativeLoader::unload).
 pub(crate) unsafe fn unload(runtime: &Runtime, code: Code) -> Result<(), UnloadError> {
-    let windows = &runtime.windows;
-    let is_ours = |loaded: &Loaded| windows.owns(&loaded.place);
-    if !code.loaded.as_ref().is_some_and(is_ours) {
+    let owner = |loaded: &Loaded| {
+        let mut all = runtime.all_windows();
+        all.find(|windows| windows.owns(&loaded.place))
+    };
+    let Some(windows) = code.loaded.as_ref().and_then(owner) else {
         return Err(UnloadError::Elsewhere);
-    }
+    };
     if code.stays {
         return Err(UnloadError::Shared);
     }

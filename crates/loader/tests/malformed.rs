@@ -13,7 +13,7 @@ mod whole;
 use compiled::compile;
 use random::Random;
 use rekindle_cache_core::artifact::Loader as _;
-use rekindle_loader::{LoadError, NativeLoader, check};
+use rekindle_loader::{LoadError, NativeLoader, Options, check};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::Duration;
@@ -162,6 +162,8 @@ fn objects() -> Answer<Vec<Vec<u8>>> {
         compile("gcc", "c", c, &["-fPIC", "-O1", "-mcmodel=large"]),
         compile("g++", "cpp", cpp, &["-fPIC", "-O1", "-g1"]),
         compile("gcc", "s", assembled, &[]),
+        compile("gcc", "c", c, &["-fno-pic", "-fno-pie", "-O2"]),
+        compile("g++", "cpp", cpp, &["-fno-pic", "-fno-pie", "-O1"]),
     ];
     let made: Result<Vec<_>, _> = made.into_iter().collect();
     made.map_err(|error| error.to_string().into())
@@ -360,10 +362,17 @@ fn changed_objects_of_other_targets() -> Answer<()> {
     change_objects(&objects, companion)
 }
 
+/// A loader that takes code for the low 2 GiB as well.
+fn loader() -> NativeLoader {
+    let mut options = Options::default();
+    options.position_dependent = true;
+    NativeLoader::with_options(options)
+}
+
 /// Links changed copies of `objects`, some of them together with `companion`.
 fn change_objects(objects: &[Vec<u8>], companion: &[u8]) -> Answer<()> {
     let parts: Vec<_> = objects.iter().map(|object| parts_of(object)).collect();
-    let loader = NativeLoader::new();
+    let loader = loader();
     let mut random = Random::new(1);
     let (mut linked, mut refused) = (0, 0);
     for round in 0..rounds() {
@@ -398,7 +407,7 @@ fn change_objects(objects: &[Vec<u8>], companion: &[u8]) -> Answer<()> {
 
 #[test]
 fn changed_images() -> Answer<()> {
-    let loader = NativeLoader::new();
+    let loader = loader();
     let mut images = Vec::new();
     for object in objects()? {
         // What is not linked yet is not here either.

@@ -5,7 +5,7 @@ mod compiled;
 use compiled::{assembly, c};
 use proptest::prelude::*;
 use rekindle_cache_core::artifact::Loader;
-use rekindle_loader::{LoadError, NativeLoader, check};
+use rekindle_loader::{LoadError, NativeLoader, Options, check};
 use std::sync::LazyLock;
 
 /// Objects with something of everything: groups, unwind tables, tables of pointers, all sorts of
@@ -33,6 +33,7 @@ static OBJECTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
             &["-O0", "-ffunction-sections", "-fdata-sections", "-g"],
         ),
         assembly(assembled),
+        c(source, &["-O2", "-fno-pic", "-fno-pie"]),
     ]
     .into_iter()
     .map(|object| object.expect("gcc compiles it"))
@@ -41,7 +42,9 @@ static OBJECTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
 
 /// Links and, if that works, checks that the result is an image. Nothing of it is run.
 fn link(object: &[u8]) -> Result<(), TestCaseError> {
-    match NativeLoader::new().prepare(object, &["test"]) {
+    let mut options = Options::default();
+    options.position_dependent = true;
+    match NativeLoader::with_options(options).prepare(object, &["test"]) {
         Ok(image) => {
             prop_assert!(image.bytes.len() <= object.len() * 10 + (64 << 10));
             prop_assert!(

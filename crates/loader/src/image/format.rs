@@ -13,6 +13,7 @@
 //! | symbol fixups      |   SymbolFixup * count         | description: read from the copy,
 //! | narrow fixups      |   SymbolFixup * count         | then its space is used again
 //! | base fixups        |   u32 * base_fixup_count      |
+//! | low fixups         |   u32 * low_fixup_count       |
 //! | shared variables   |   Shared * shared_count       |
 //! | side tables        |   SideTable * count           |
 //! | exports            |   Export * export_count       |
@@ -45,6 +46,14 @@
 //! distance from the thread pointer in four bytes of the text. These are *narrow* fixups, `word +=
 //! value of import` in four bytes with a sign, and an error if that does not fit. On AArch64 the value is
 //! written into an instruction; [`narrow`](super::narrow) has the details.
+//!
+//! # Low images
+//!
+//! Code that is not position-independent has addresses in four bytes, and in its text. An image of such
+//! code says so in its flags, and is loaded so that all of it lies in the low 2 GiB: then `base` fits into
+//! four bytes, and a *low* fixup adds it there. Its 8-byte words may lie in the text as well. A function
+//! from outside is as a rule not so low: what the code takes for its address is that of its stub, so such
+//! an import says that it has to be code.
 //!
 //! # Pages
 //!
@@ -94,13 +103,17 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The format's version: raised with every change of the layout or of its meaning.
-pub(crate) const VERSION: u16 = 5;
+pub(crate) const VERSION: u16 = 6;
 
 /// Bytes between an image's payload and its data, and the most that either can have: 256 MiB.
 ///
 /// Far below the 2 GiB that a 32-bit offset reaches, so that no reference inside an image can be out
 /// of reach; the space between is address space, not memory.
 pub const DATA_DISTANCE: u64 = 256 << 20;
+
+/// Low images lie so far, at least, from both ends of the low 2 GiB: then addresses a little before or
+/// behind an image's own, which code may well compute with, fit into four bytes, too.
+pub(crate) const LOW_MARGIN: u64 = 1 << 20;
 
 /// The largest alignment that an image can ask for.
 pub const MAX_ALIGNMENT: u64 = 1 << 16;
@@ -126,6 +139,9 @@ pub(crate) const MAGIC: [u8; 8] = *b"rkindimg";
 /// Set in [`Import::flags`]: the import is 0 if nobody knows its name. The kind's number stands above
 /// the lowest eight bits.
 pub(crate) const IMPORT_WEAK: u32 = 1;
+
+/// Set in [`Import::flags`]: a stub stands for the import's address, so that it has to be a function.
+pub(crate) const IMPORT_FUNCTION: u32 = 2;
 
 /// What value an import has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -180,7 +196,7 @@ pub(crate) struct Import {
     pub(crate) name_offset: U32,
     /// Its length in bytes.
     pub(crate) name_size: U32,
-    /// [`IMPORT_WEAK`], or 0, plus the [`ImportKind`]'s number shifted by 8.
+    /// [`IMPORT_WEAK`], [`IMPORT_FUNCTION`], both, or 0, plus the [`ImportKind`]'s number shifted by 8.
     pub(crate) flags: U32,
 }
 
@@ -242,6 +258,9 @@ pub(crate) struct SideTable {
 /// Set in [`Footer::flags`]: an [`Extension`] lies in front of the footer.
 pub(crate) const HAS_EXTENSION: u8 = 1;
 
+/// Set in [`Footer::flags`]: the image has to lie in the low 2 GiB.
+pub(crate) const IS_LOW: u8 = 2;
+
 /// The figures that only some images need.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Debug, Clone, Copy)]
 #[repr(C)]
@@ -276,8 +295,8 @@ pub(crate) struct Extension {
     pub(crate) shared_count: U32,
     /// Entries of the table of side tables.
     pub(crate) side_table_count: U32,
-    /// 0; for later versions.
-    pub(crate) reserved: U32,
+    /// Entries of the table of low fixups.
+    pub(crate) low_fixup_count: U32,
 }
 
 impl Extension {
@@ -298,7 +317,7 @@ impl Extension {
         narrow_fixup_count: U32::ZERO,
         shared_count: U32::ZERO,
         side_table_count: U32::ZERO,
-        reserved: U32::ZERO,
+        low_fixup_count: U32::ZERO,
     };
 }
 
@@ -332,7 +351,7 @@ pub(crate) struct Footer {
     pub(crate) string_size: U32,
     /// The alignment of payload and data area, as a power of two.
     pub(crate) alignment_power: u8,
-    /// [`HAS_EXTENSION`], or 0.
+    /// [`HAS_EXTENSION`], [`IS_LOW`], both, or 0.
     pub(crate) flags: u8,
     /// [`VERSION`].
     pub(crate) version: U16,
@@ -382,7 +401,7 @@ mod tests {
                 init_offset init_count fini_offset fini_count thread_offset thread_file_size
                 thread_memory_size thread_alignment indirect_offset indirect_count
                 constant_offset constant_count narrow_fixup_count shared_count side_table_count
-                reserved
+                low_fixup_count
             }
             Footer {
                 payload_size text_size data_file_size data_memory_size unwind_size kept_size

@@ -1,8 +1,8 @@
 //! The figures at an image's end, and the sizes that follow from them.
 
 use super::format::{DATA_DISTANCE, MACHINE_AARCH64, MACHINE_HERE, MACHINE_X86_64, MAGIC};
-use super::format::{Export, Extension, FOOTER_SIZE, Footer, HAS_EXTENSION, Import, Shared};
-use super::format::{MAX_ALIGNMENT, VERSION};
+use super::format::{Export, Extension, FOOTER_SIZE, Footer, HAS_EXTENSION, IS_LOW, Import};
+use super::format::{MAX_ALIGNMENT, Shared, VERSION};
 use super::format::{SideTable, SymbolFixup};
 use crate::error::ImageError;
 use zerocopy::FromBytes;
@@ -15,6 +15,8 @@ pub(crate) struct Shape {
     pub(crate) payload_size: usize,
     pub(crate) data_memory_size: usize,
     pub(crate) alignment: usize,
+    /// It has to lie in the low 2 GiB.
+    pub(crate) is_low: bool,
 }
 
 /// The memory that `bytes` say they need. What is wanted before the bytes are copied and checked;
@@ -60,7 +62,10 @@ pub(super) fn split_figures(bytes: &[u8]) -> Result<(&[u8], &Extension, &Footer)
     if !matches!(footer.machine.get(), MACHINE_X86_64 | MACHINE_AARCH64) {
         return Err(wrong_machine(footer.machine.get()));
     }
-    match footer.flags {
+    if footer.flags & IS_LOW != 0 && footer.machine.get() != MACHINE_X86_64 {
+        return Err(invalid("flags", 0));
+    }
+    match footer.flags & !IS_LOW {
         0 => Ok((body, &Extension::NONE, footer)),
         HAS_EXTENSION => {
             let (body, extension) = Extension::ref_from_suffix(body)
@@ -101,6 +106,7 @@ pub(super) fn shape_of(
         payload_size: bounded(footer.payload_size, "payload")?,
         data_memory_size: bounded(footer.data_memory_size, "data")?,
         alignment: 1 << footer.alignment_power,
+        is_low: footer.flags & IS_LOW != 0,
     })
 }
 
@@ -117,6 +123,7 @@ fn size_of_parts(footer: &Footer, extension: &Extension) -> u64 {
         + FOOTER_SIZE as u64;
     if footer.flags & HAS_EXTENSION != 0 {
         size += table(extension.narrow_fixup_count, size_of::<SymbolFixup>())
+            + table(extension.low_fixup_count, size_of::<U32>())
             + table(extension.shared_count, size_of::<Shared>())
             + table(extension.side_table_count, size_of::<SideTable>())
             + size_of::<Extension>() as u64;

@@ -4,8 +4,8 @@
 //! inside its part, so that applying it cannot leave the image. It is *not* evidence that the code
 //! is what the compiler wrote: that is what the checksum is for, and who wrote the record.
 
-use super::format::{Export, Extension, Footer, HAS_EXTENSION, IMPORT_WEAK, Import, ImportKind};
-use super::format::{Shared, SideTable, SymbolFixup};
+use super::format::{Export, Extension, Footer, HAS_EXTENSION, IMPORT_FUNCTION, IMPORT_WEAK};
+use super::format::{IS_LOW, Import, ImportKind, Shared, SideTable, SymbolFixup};
 use super::outline::{Shape, invalid, shape, shape_of, split_figures};
 use crate::error::ImageError;
 use rekindle_cache_core::symbol_hash;
@@ -23,6 +23,7 @@ pub struct Description<'a> {
     pub(super) symbol_fixups: &'a [SymbolFixup],
     pub(super) narrow_fixups: &'a [SymbolFixup],
     pub(super) base_fixups: &'a [U32],
+    pub(super) low_fixups: &'a [U32],
     pub(super) shared: &'a [Shared],
     pub(super) side_tables: &'a [SideTable],
     pub(super) exports: &'a [Export],
@@ -61,6 +62,7 @@ impl<'a> Description<'a> {
         let (narrow_fixups, body) =
             table::<SymbolFixup>(body, extension.narrow_fixup_count, "narrow fixups")?;
         let (base_fixups, body) = table::<U32>(body, footer.base_fixup_count, "base fixups")?;
+        let (low_fixups, body) = table::<U32>(body, extension.low_fixup_count, "low fixups")?;
         let (shared, body) = table::<Shared>(body, extension.shared_count, "shared variables")?;
         let (side_tables, body) =
             table::<SideTable>(body, extension.side_table_count, "side tables")?;
@@ -74,6 +76,7 @@ impl<'a> Description<'a> {
             symbol_fixups,
             narrow_fixups,
             base_fixups,
+            low_fixups,
             shared,
             side_tables,
             exports,
@@ -99,7 +102,13 @@ impl<'a> Description<'a> {
             payload_size: self.footer.payload_size.get() as usize,
             data_memory_size: self.footer.data_memory_size.get() as usize,
             alignment: 1 << self.footer.alignment_power,
+            is_low: self.is_low(),
         }
+    }
+
+    /// Whether the code is not position-independent, so that the image is loaded into the low 2 GiB.
+    pub fn is_low(&self) -> bool {
+        self.footer.flags & IS_LOW != 0
     }
 
     /// The initial contents of the data area.
@@ -124,6 +133,11 @@ impl<'a> Description<'a> {
     /// The place of each base fixup.
     pub(crate) fn base_fixups(&self) -> impl Iterator<Item = u32> + 'a {
         self.base_fixups.iter().map(|place| place.get())
+    }
+
+    /// The place of each low fixup.
+    pub(crate) fn low_fixups(&self) -> impl Iterator<Item = u32> + 'a {
+        self.low_fixups.iter().map(|place| place.get())
     }
 
     /// The variables that have to be one per process.
@@ -234,6 +248,7 @@ impl<'a> Description<'a> {
                 .unwrap_or_default(),
             hash: import.hash.get(),
             weak: import.flags.get() & IMPORT_WEAK != 0,
+            is_function: import.flags.get() & IMPORT_FUNCTION != 0,
             kind: ImportKind::from_number(import.flags.get() >> 8).unwrap_or_default(),
         }
     }
@@ -269,7 +284,10 @@ impl<'a> Description<'a> {
 
     /// Words that are written when the image is loaded.
     pub fn fixup_count(&self) -> usize {
-        self.symbol_fixups.len() + self.narrow_fixups.len() + self.base_fixups.len()
+        self.symbol_fixups.len()
+            + self.narrow_fixups.len()
+            + self.base_fixups.len()
+            + self.low_fixups.len()
     }
 
     /// Bytes of the objects' sections that the roots reached: they are in this image. Debug information
@@ -327,6 +345,8 @@ pub struct ImportedName<'a> {
     pub hash: u64,
     /// Whether the code copes with its absence.
     pub weak: bool,
+    /// Whether it has to be a function, since the code takes a stub's address for its own.
+    pub(crate) is_function: bool,
     pub(crate) kind: ImportKind,
 }
 

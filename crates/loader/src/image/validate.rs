@@ -1,6 +1,6 @@
 //! Checks of an image's figures against each other and against its size.
 
-use super::format::{DATA_DISTANCE, IMPORT_WEAK, ImportKind, MAX_ALIGNMENT};
+use super::format::{DATA_DISTANCE, IMPORT_FUNCTION, IMPORT_WEAK, ImportKind, MAX_ALIGNMENT};
 use super::outline::invalid;
 use super::read::Description;
 use crate::error::ImageError;
@@ -33,7 +33,8 @@ impl Description<'_> {
         for (index, import) in (0..).zip(self.imports) {
             let flags = import.flags.get();
             let kind = ImportKind::from_number(flags >> 8);
-            let known_flags = kind.is_some() && flags & 0xff & !IMPORT_WEAK == 0;
+            let known_flags =
+                kind.is_some() && flags & 0xff & !(IMPORT_WEAK | IMPORT_FUNCTION) == 0;
             // It has a number only if it has a block.
             let known_module = kind != Some(ImportKind::OwnModule) || self.threads().is_some();
             if !known_flags
@@ -70,9 +71,6 @@ impl Description<'_> {
 
     fn validate_extension(&self, payload: &[u8]) -> Result<(), ImageError> {
         let extension = self.extension;
-        if extension.reserved.get() != 0 {
-            return Err(invalid("reserved field", 0));
-        }
         let inside = |area: &[u8], offset: U32, size: u64, part| match u64::from(offset.get())
             + size
             <= area.len() as u64
@@ -123,6 +121,11 @@ impl Description<'_> {
                 return Err(invalid("narrow fixup", index));
             }
         }
+        for (index, place) in (0..).zip(self.low_fixups) {
+            if !self.is_low() || !self.holds(payload, place.get(), 0, 4) {
+                return Err(invalid("low fixup", index));
+            }
+        }
         self.validate_threads(payload)?;
         self.validate_shared(payload)
     }
@@ -162,13 +165,20 @@ impl Description<'_> {
 
     /// Whether a fixup at `place` stays within the payload, or within the initial data.
     fn holds_word(&self, payload: &[u8], place: u32) -> bool {
-        let place = u64::from(place);
-        match place.checked_sub(DATA_DISTANCE) {
+        let text_size = match self.is_low() {
+            true => 0,
             // Text has no fixups: it may be shared or protected before they are applied.
-            None => {
-                place >= u64::from(self.footer.text_size.get()) && place + 8 <= payload.len() as u64
-            }
-            Some(offset) => offset + 8 <= self.data.len() as u64,
+            false => self.footer.text_size.get(),
+        };
+        self.holds(payload, place, text_size, 8)
+    }
+
+    /// Whether `width` bytes at `place` stay within the payload from `start` on, or within the initial
+    /// data.
+    fn holds(&self, payload: &[u8], place: u32, start: u32, width: u64) -> bool {
+        match u64::from(place).checked_sub(DATA_DISTANCE) {
+            None => place >= start && u64::from(place) + width <= payload.len() as u64,
+            Some(offset) => offset + width <= self.data.len() as u64,
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::format::MAGIC;
 use super::format::{DATA_DISTANCE, FOOTER_SIZE, Shared, SideTable, SymbolFixup, VERSION};
-use super::format::{Export, Extension, Footer, HAS_EXTENSION, IMPORT_WEAK, Import, ImportKind};
+use super::format::{Export, Extension, Footer, HAS_EXTENSION, IMPORT_FUNCTION, IMPORT_WEAK};
+use super::format::{IS_LOW, Import, ImportKind};
 use rekindle_cache_core::symbol_hash;
 use std::ops::Range;
 use zerocopy::IntoBytes;
@@ -38,6 +39,10 @@ pub(crate) struct Parts<'a> {
     pub(crate) narrow_fixups: Vec<(u32, u32)>,
     /// Places.
     pub(crate) base_fixups: Vec<u32>,
+    /// Places.
+    pub(crate) low_fixups: Vec<u32>,
+    /// It has to lie in the low 2 GiB.
+    pub(crate) is_low: bool,
     pub(crate) shared: Vec<SharedVariable>,
     /// Name and place.
     pub(crate) side_tables: Vec<(&'a str, Range<u32>)>,
@@ -50,6 +55,8 @@ pub(crate) struct Parts<'a> {
 pub(crate) struct ImportName<'a> {
     pub(crate) name: &'a str,
     pub(crate) weak: bool,
+    /// A stub stands for it.
+    pub(crate) is_function: bool,
     pub(crate) kind: ImportKind,
 }
 
@@ -85,7 +92,11 @@ pub(crate) fn write(parts: Parts<'_>) -> Option<Vec<u8>> {
             hash: U64::new(symbol_hash(import.name)),
             name_offset,
             name_size,
-            flags: U32::new(u32::from(import.weak) * IMPORT_WEAK + ((import.kind as u32) << 8)),
+            flags: U32::new(
+                u32::from(import.weak) * IMPORT_WEAK
+                    + u32::from(import.is_function) * IMPORT_FUNCTION
+                    + ((import.kind as u32) << 8),
+            ),
         };
         bytes.extend_from_slice(record.as_bytes());
     }
@@ -96,7 +107,7 @@ pub(crate) fn write(parts: Parts<'_>) -> Option<Vec<u8>> {
         };
         bytes.extend_from_slice(record.as_bytes());
     }
-    for &place in &parts.base_fixups {
+    for &place in parts.base_fixups.iter().chain(&parts.low_fixups) {
         bytes.extend_from_slice(U32::new(place).as_bytes());
     }
     for shared in &parts.shared {
@@ -150,7 +161,7 @@ pub(crate) fn write(parts: Parts<'_>) -> Option<Vec<u8>> {
         string_size: count(strings.len())?,
         // A power of two, as all alignments were checked to be.
         alignment_power: parts.alignment.max(1).ilog2() as u8,
-        flags: u8::from(is_extended) * HAS_EXTENSION,
+        flags: u8::from(is_extended) * HAS_EXTENSION + u8::from(parts.is_low) * IS_LOW,
         version: U16::new(VERSION),
         machine: U16::new(parts.machine),
         reserved: U16::new(0),
@@ -170,7 +181,7 @@ fn size_behind_payload(parts: &Parts<'_>) -> usize {
     parts.data.len()
         + parts.imports.len() * size_of::<Import>()
         + fixups * size_of::<SymbolFixup>()
-        + parts.base_fixups.len() * size_of::<U32>()
+        + (parts.base_fixups.len() + parts.low_fixups.len()) * size_of::<U32>()
         + parts.shared.len() * size_of::<Shared>()
         + parts.side_tables.len() * size_of::<SideTable>()
         + parts.exports.len() * size_of::<Export>()
@@ -208,6 +219,6 @@ fn extension(parts: &Parts<'_>) -> Option<Extension> {
         narrow_fixup_count: count(parts.narrow_fixups.len())?,
         shared_count: count(parts.shared.len())?,
         side_table_count: count(parts.side_tables.len())?,
-        reserved: U32::new(0),
+        low_fixup_count: count(parts.low_fixups.len())?,
     })
 }

@@ -21,6 +21,7 @@ impl<'a> Writer<'_, 'a> {
         let import = self.add_import(ImportName {
             name: utf8(symbol.name)?,
             weak: symbol.binding == Binding::Weak,
+            is_function: self.reached.functions.get(id).is_some(),
             kind: match word {
                 Word::Address if symbol.name == b"__tls_get_addr" => ImportKind::ThreadGetAddress,
                 Word::Address if symbol.name == b"_tlv_bootstrap" => ImportKind::ThreadVariable,
@@ -53,6 +54,7 @@ impl<'a> Writer<'_, 'a> {
         let import = self.add_import(ImportName {
             name: "",
             weak: false,
+            is_function: false,
             kind,
         })?;
         self.import_of.insert(key, import);

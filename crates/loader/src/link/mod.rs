@@ -42,10 +42,15 @@ mod x86_64;
 use crate::error::LinkError;
 use crate::image::write::{self, Parts};
 
-/// Links `objects` into the bytes of one image that exports `roots`.
-pub(crate) fn link(objects: &[&[u8]], roots: &[&str]) -> Result<Vec<u8>, LinkError> {
+/// Links `objects` into the bytes of one image that exports `roots`. It may be one for the low 2 GiB if
+/// `may_be_low` says so.
+pub(crate) fn link(
+    objects: &[&[u8]],
+    roots: &[&str],
+    may_be_low: bool,
+) -> Result<Vec<u8>, LinkError> {
     let translated = macho::translate(objects)?;
-    let input = read::Input::parse(objects, &translated)?;
+    let input = read::Input::parse(objects, &translated, may_be_low)?;
     let frames = frames::split(&input)?;
     let reached = reach::reach(&input, &frames, roots)?;
     let layout = layout::lay_out(&input, &frames, &reached)?;

@@ -25,6 +25,10 @@ pub(super) struct Reached<'n> {
     pub(super) thunks: Indexed<(u32, i64)>,
     /// Whether something counts in pages, so that the image has to begin with one.
     pub(super) pages: bool,
+    /// Whether the image has to lie in the low 2 GiB.
+    pub(super) is_low: bool,
+    /// Symbols from outside for whose address that of a stub is taken.
+    pub(super) functions: Indexed,
     /// Symbols with a stub that jumps through their slot.
     pub(super) stubs: Indexed,
     /// References with a veneer that goes through the symbol's slot.
@@ -176,6 +180,7 @@ impl<'n> Walk<'_, '_, 'n> {
     }
 
     fn follow(&mut self, section: usize, relocations: &[Rela]) -> Result<(), LinkError> {
+        let kind = self.input.section(section)?.kind;
         for relocation in relocations {
             let Some(reference) = self
                 .input
@@ -197,6 +202,7 @@ impl<'n> Walk<'_, '_, 'n> {
             }
             let reached = &mut self.reached;
             reached.pages |= reference.action.counts_in_pages();
+            reached.is_low |= is_low(reference.action, kind);
             match reference.action {
                 Action::Field { to, from, form } => match to {
                     To::Symbol | To::Near => {
@@ -216,6 +222,9 @@ impl<'n> Walk<'_, '_, 'n> {
                     To::Stub => {
                         reached.slots.insert(symbol);
                         reached.stubs.insert(symbol);
+                        if from == From::Nowhere {
+                            reached.functions.insert(symbol);
+                        }
                     }
                     To::Veneer => {
                         reached.slots.insert(symbol);
@@ -312,6 +321,16 @@ fn binds(from: From, form: Form) -> bool {
     match from {
         From::Zero => matches!(form, Form::Aarch64(_)),
         _ => true,
+    }
+}
+
+/// Whether such a reference in a section of `kind` holds an address where position-independent code has
+/// none.
+fn is_low(action: Action, kind: SectionKind) -> bool {
+    match action {
+        Action::Field { from, .. } => from == From::Nowhere,
+        Action::Word(_) => kind == SectionKind::Text,
+        Action::NarrowOffset(_) => false,
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) type Rela = Rela64<LittleEndian>;
 pub(super) struct Input<'a> {
     /// What all of them are made for.
     pub(super) target: Target,
+    /// Whether code may be linked that has to lie in the low 2 GiB.
+    pub(super) may_be_low: bool,
     /// Whether a branch may have to go further than it reaches.
     pub(super) has_far_text: bool,
     /// Those of all objects; each object's first is its null section.
@@ -51,10 +53,12 @@ impl<'a> Input<'a> {
     pub(super) fn parse(
         objects: &[&'a [u8]],
         translated: &'a [Option<Translated<'a>>],
+        may_be_low: bool,
     ) -> Result<Self, LinkError> {
         let mut input = Self {
             // Until the first is read.
             target: Target::X86_64,
+            may_be_low,
             has_far_text: false,
             sections: Vec::new(),
             symbols: Vec::new(),

@@ -94,6 +94,8 @@ pub(super) enum From {
     /// The page of the first slot.
     SlotTablePage,
     Zero,
+    /// Nothing, as the value is an address: known when the image is loaded, into the low 2 GiB.
+    Nowhere,
 }
 
 /// How a value is written.

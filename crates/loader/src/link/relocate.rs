@@ -11,10 +11,10 @@ use super::read::{Input, Value, bad, text};
 use super::reference::{Action, Form, From, Misfit, Narrow, Range, Reference, To, Word};
 use super::sections::{Section, SectionKind, side_table_name};
 use super::shared;
-use super::x86_64::borrowed::detour;
+use super::x86_64::{self, type_tables};
 use crate::error::LinkError;
 use crate::image::DATA_DISTANCE;
-use crate::image::format::ImportKind;
+use crate::image::format::{ImportKind, LOW_MARGIN};
 use crate::image::write::{ImportName, Parts, SharedVariable};
 use rustc_hash::FxHashMap;
 use std::ops;
@@ -35,7 +35,7 @@ pub(super) fn relocate<'a>(
         sharable: sharable_index,
         import_of: FxHashMap::default(),
         name_budget: layout.limit,
-        parts: empty_parts(input, layout)?,
+        parts: empty_parts(input, reached, layout)?,
     };
     for entry in &sharable {
         writer.sharable(entry)?;
@@ -65,6 +65,7 @@ pub(super) fn relocate<'a>(
     parts.symbol_fixups.sort_unstable();
     parts.narrow_fixups.sort_unstable();
     parts.base_fixups.sort_unstable();
+    parts.low_fixups.sort_unstable();
     (parts.kept_size, parts.dropped_size) = sizes(input, frames, reached)?;
     Ok(parts)
 }
@@ -91,7 +92,11 @@ fn sizes(
     Ok((clamp(kept), clamp(total.saturating_sub(kept))))
 }
 
-fn empty_parts<'a>(input: &Input<'_>, layout: &Layout) -> Result<Parts<'a>, LinkError> {
+fn empty_parts<'a>(
+    input: &Input<'_>,
+    reached: &Reached<'_>,
+    layout: &Layout,
+) -> Result<Parts<'a>, LinkError> {
     let range = |range: &ops::Range<u64>| Ok(narrow(range.start)?..narrow(range.end)?);
     let mut payload = vec![0; narrow(layout.payload_size)? as usize];
     let text_size = narrow(layout.text_size)?;
@@ -105,6 +110,7 @@ fn empty_parts<'a>(input: &Input<'_>, layout: &Layout) -> Result<Parts<'a>, Link
         data: vec![0; narrow(layout.data_file_size)? as usize],
         data_memory_size: narrow(layout.data_memory_size)?,
         alignment: narrow(layout.alignment)?,
+        is_low: reached.is_low,
         unwind_size: narrow(layout.unwind.end - layout.unwind.start)?,
         init: range(&layout.init)?,
         fini: range(&layout.fini)?,
@@ -139,6 +145,7 @@ impl<'a> Writer<'_, 'a> {
         let import = self.add_import(ImportName {
             name: utf8(symbol.name)?,
             weak: false,
+            is_function: false,
             kind: ImportKind::Shared,
         })?;
         self.import_of.insert((entry.symbol, Word::Address), import);
@@ -235,6 +242,7 @@ impl<'a> Writer<'_, 'a> {
                         ));
                     }
                     self.apply(piece.section, &reference, at)?;
+                    self.landing_pads(&reference)?;
                 }
             }
             match piece.common {
@@ -247,6 +255,32 @@ impl<'a> Writer<'_, 'a> {
                     let distance = narrow(place + 4 - common)?;
                     self.bytes(place + 4, &distance.to_le_bytes())?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to the types in the table of landing pads that `reference`, of an unwind entry, leads to, if it
+    /// has their absolute addresses.
+    fn landing_pads(&mut self, reference: &Reference<'_>) -> Result<(), LinkError> {
+        let is_absolute = matches!(
+            reference.action,
+            Action::Field {
+                from: From::Nowhere,
+                ..
+            }
+        );
+        let (true, Value::Defined { section, offset }) = (is_absolute, reference.symbol.value)
+        else {
+            return Ok(());
+        };
+        if type_tables::are_in(self.input.section(section)?)
+            && let Some(place) = self.layout.section(section)
+        {
+            let place = place.wrapping_add(offset);
+            let place = place.wrapping_add_signed(reference.addend);
+            if let Some(head) = self.bytes_mut(place, 2)?.first_chunk_mut() {
+                type_tables::lead_by_slots(head);
             }
         }
         Ok(())
@@ -305,6 +339,7 @@ impl<'a> Writer<'_, 'a> {
                 target.wrapping_sub(origin.ok_or_else(missing)?)
             }
             From::Zero => target,
+            From::Nowhere => return self.low(section, reference, form, at, target as i64),
         } as i64;
         let written = self.write(form, at, value)?;
         if let (Err(Misfit::OutOfReach), To::Near) = (written, to) {
@@ -364,6 +399,29 @@ impl<'a> Writer<'_, 'a> {
         written.map_err(|misfit| self.misfit(section, reference, addend, misfit))
     }
 
+    /// Writes an address in the image into the field at `at`, to which what the image lies at is added
+    /// when it is loaded.
+    fn low(
+        &mut self,
+        section: usize,
+        reference: &Reference<'_>,
+        form: Form,
+        at: u64,
+        place: i64,
+    ) -> Result<(), LinkError> {
+        // Whatever of the windows' part of the low 2 GiB the image gets, the sum fits.
+        let least = match form {
+            Form::Number(Range::Signed32) => i32::MIN.into(),
+            _ => -(LOW_MARGIN as i64),
+        };
+        let most = DATA_DISTANCE + self.layout.data_memory_size + LOW_MARGIN;
+        if !(least..=most as i64).contains(&place) {
+            return Err(self.out_of_reach(section, reference, place));
+        }
+        self.parts.low_fixups.push(narrow(at)?);
+        self.bytes(at, &(place as i32).to_le_bytes())
+    }
+
     /// Leads the load with its field at `at` through the veneer that it has.
     fn veneer(
         &mut self,
@@ -380,12 +438,10 @@ impl<'a> Writer<'_, 'a> {
                 .site(section, reference.offset, &reference.symbol);
             return Err(bad("a reference without a veneer", site.to_string()));
         };
-        let start = at.wrapping_sub(3);
-        let front = self.bytes_mut(start, 3)?.first_chunk().copied();
-        // The field ends the instruction, which is what distances count from.
-        let offset = reference.addend.wrapping_add(4);
-        let found = front.and_then(|front| detour(front, offset, at, veneer, slot));
-        let Some(found) = found else {
+        let borrowing = x86_64::borrowing(self.input.section(section)?, reference);
+        let start = borrowing.map(|how| at.wrapping_sub(how.front));
+        let found = borrowing.and_then(|how| how.detour(reference.addend, at, veneer, slot));
+        let Some((start, found)) = start.zip(found) else {
             let distance = slot.wrapping_sub(at) as i64;
             return Err(self.out_of_reach(section, reference, distance));
         };

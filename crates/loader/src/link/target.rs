@@ -184,7 +184,7 @@ impl Action {
             Self::Field { from, form, .. } => match from {
                 From::Page | From::SlotTablePage => true,
                 From::Zero => matches!(form, Form::Aarch64(_)),
-                From::Place | From::SlotTable | From::Symbol(_) => false,
+                From::Place | From::SlotTable | From::Symbol(_) | From::Nowhere => false,
             },
             Self::Word(_) | Self::NarrowOffset(_) => false,
         }

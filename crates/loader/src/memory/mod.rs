@@ -9,6 +9,7 @@ mod coherence;
 pub(crate) mod copy;
 pub(crate) mod finalise;
 mod free;
+pub(crate) mod low;
 mod objects;
 pub(crate) mod process;
 pub(crate) mod profile;

@@ -23,7 +23,7 @@ use rekindle_cache_core::fork::Sentinel;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Room of unloaded images is used again once there is this much of it, in bytes or in parts of all
 /// that is taken, or so many images.
@@ -39,10 +39,12 @@ const LARGE_IMAGE: usize = 64 << 10;
 pub(crate) struct Windows {
     state: Mutex<State>,
     anonymous: bool,
+    /// All of them lie in the low 2 GiB.
+    are_low: bool,
     /// Tells room of this loader, in this process, from any other.
     pub(super) number: u64,
     pub(crate) tables: UnwindTables,
-    pub(crate) profile: Profile,
+    pub(crate) profile: Arc<Profile>,
     barrier: Barrier,
     ahead: Ahead,
     /// For a host that forks while it is asked for a symbol, and then panics in the child.
@@ -86,11 +88,21 @@ impl Windows {
     /// No window yet; `anonymous` keeps to anonymous memory, which profilers see better. Images that
     /// are loaded are to be noted in `profile`.
     pub(crate) fn new(anonymous: bool, profile: Profile) -> Self {
+        Self::with(anonymous, false, Arc::new(profile))
+    }
+
+    /// Windows of their own for low images, otherwise like these.
+    pub(crate) fn low(&self) -> Self {
+        Self::with(self.anonymous, true, Arc::clone(&self.profile))
+    }
+
+    fn with(anonymous: bool, are_low: bool, profile: Arc<Profile>) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         finalise::get_ready();
         Self {
             state: Mutex::default(),
             anonymous,
+            are_low,
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             tables: UnwindTables::default(),
             profile,
@@ -121,7 +133,9 @@ impl Windows {
             Some(last) if list.get(last).and_then(fits) == Some(true) => last,
             _ => {
                 let dedicated = needed > WINDOW_SIZE / 4;
-                let (window, outlines) = Window::new(needed, alignment, dedicated, self.anonymous)?;
+                let (anonymous, are_low) = (self.anonymous, self.are_low);
+                let (window, outlines) =
+                    Window::new(needed, alignment, dedicated, anonymous, are_low)?;
                 opened = Some(outlines);
                 list.push(window);
                 list.len() - 1
@@ -315,6 +329,7 @@ mod tests {
             payload_size: payload,
             data_memory_size: data,
             alignment: 16,
+            is_low: false,
         }
     }
 

@@ -24,6 +24,7 @@
 //! ahead (see [`ahead`](super::ahead)).
 
 use super::ahead::{Job, Present};
+use super::low;
 use crate::error::LoadError;
 use crate::image::DATA_DISTANCE;
 use memmap2::{MmapOptions, MmapRaw};
@@ -43,6 +44,9 @@ pub(super) const DISTANCE: usize = DATA_DISTANCE as usize;
 
 /// Bytes of a window, if its first image does not need more.
 pub(super) const WINDOW_SIZE: usize = 64 << 20;
+
+/// The same in the low 2 GiB, where addresses are few and loaders may be many.
+const LOW_WINDOW_SIZE: usize = 8 << 20;
 
 /// A window smaller than this is not worth having where memory is limited.
 const SMALLEST_WINDOW: usize = 1 << 20;
@@ -113,24 +117,25 @@ impl Window {
         alignment: usize,
         dedicated: bool,
         anonymous: bool,
+        is_low: bool,
     ) -> Result<(Self, Opened), LoadError> {
         // The mapping is aligned to pages only.
         let page = region::page::size();
         let least = (needed + alignment)
             .next_multiple_of(page)
             .max(SMALLEST_WINDOW);
-        let mut size = if dedicated {
-            least
-        } else {
-            least.max(WINDOW_SIZE)
+        let mut size = match (dedicated, is_low) {
+            (true, _) => least,
+            (false, true) => least.max(LOW_WINDOW_SIZE),
+            (false, false) => least.max(WINDOW_SIZE),
         };
         let mut refused = None;
         loop {
             let made = match anonymous {
-                true => Self::anonymous(size),
-                false => Self::memfd(size).or_else(|error| {
+                true => Self::anonymous(size, is_low),
+                false => Self::memfd(size, is_low).or_else(|error| {
                     refused = Some(error);
-                    Self::anonymous(size)
+                    Self::anonymous(size, is_low)
                 }),
             };
             match made {
@@ -146,6 +151,9 @@ impl Window {
                     };
                     return Ok((window, opened));
                 }
+                Err(_) if size == least && is_low => {
+                    return Err(LoadError::NoLowMemory { needed: size });
+                }
                 Err(error) if size == least => {
                     return Err(memory("mapping a window for code", error));
                 }
@@ -154,7 +162,7 @@ impl Window {
         }
     }
 
-    fn memfd(size: usize) -> io::Result<Self> {
+    fn memfd(size: usize, is_low: bool) -> io::Result<Self> {
         // Growing a file beyond this limit is a deadly signal, even for a file in memory.
         if getrlimit(Resource::Fsize)
             .current
@@ -169,7 +177,7 @@ impl Window {
         // fresh windows still keep it out.
         // SAFETY: the advice concerns children only.
         let _ = unsafe { madvise(write.as_mut_ptr().cast(), size, Advice::LinuxDontFork) };
-        let run = reserve(size)?;
+        let run = reserve(size, is_low)?;
         let (protection, flags) = (ProtFlags::READ | ProtFlags::EXEC, MapFlags::SHARED);
         // SAFETY: the range was just reserved for this, and nothing points into it.
         let mapped = unsafe {
@@ -189,8 +197,8 @@ impl Window {
         Ok(Self::empty(run, size, Some(write)))
     }
 
-    fn anonymous(size: usize) -> io::Result<Self> {
-        Ok(Self::empty(reserve(size)?, size, None))
+    fn anonymous(size: usize, is_low: bool) -> io::Result<Self> {
+        Ok(Self::empty(reserve(size, is_low)?, size, None))
     }
 
     fn empty(run: usize, size: usize, write: Option<MmapRaw>) -> Self {
@@ -365,7 +373,10 @@ pub(super) fn populate(start: usize, size: usize, advice: Advice) -> io::Result<
 ///
 /// No address of code is a multiple of 4 GiB: libgcc takes a function whose table ends in 32 zero bits
 /// for one that a linker removed, and exceptions would not pass it. The kernel likes such addresses.
-fn reserve(size: usize) -> io::Result<usize> {
+fn reserve(size: usize, is_low: bool) -> io::Result<usize> {
+    if is_low {
+        return low::reserve(size);
+    }
     let has_multiple = |start: usize| start.next_multiple_of(1 << 32) < start + size;
     let start = reserve_anywhere(size)?;
     if !has_multiple(start) {

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use whole::{Answer, first_installed, run_loaded, run_native, skip, soak, succeed};
+use whole::{Answer, first_installed, run_loaded_with, run_native, skip, soak, succeed};
 
 /// How many programs there are, and how many of them are run as a rule.
 const ALL: u64 = 200;
@@ -47,8 +47,42 @@ fn compilers() -> Vec<Compiler> {
     found
 }
 
-/// Compiles `program` and runs it both ways. The difference, if there is one.
-fn compare(program: &Program, compiler: &Compiler, level: &str) -> Answer<Option<String>> {
+/// How programs are compiled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Code {
+    PositionIndependent,
+    /// For the low 2 GiB.
+    Low,
+}
+
+impl Code {
+    fn flags(self) -> &'static [&'static str] {
+        match self {
+            Self::PositionIndependent => &["-fPIC"],
+            Self::Low => &["-fno-pic", "-fno-pie", "-mcmodel=small"],
+        }
+    }
+}
+
+/// What a program came to.
+enum Outcome {
+    Same,
+    /// It was not linked or not loaded, for one of these reasons.
+    Refused(String),
+    Different(String),
+}
+
+/// Why a program for the low 2 GiB may be refused: thread-locals at a fixed distance from the thread pointer,
+/// and instructions that reach for variables of libraries in ways that cannot be had. Nothing of it ran.
+const REFUSALS: [&str; 4] = [
+    "does not lie at one distance from the thread pointer",
+    "takes a thread-local to lie at a fixed distance",
+    "reaches directly for a symbol of another module",
+    "lies beyond the low 2 GiB and is no function",
+];
+
+/// Compiles `program` and runs it both ways.
+fn compare(program: &Program, compiler: &Compiler, level: &str, code: Code) -> Answer<Outcome> {
     let folder = tempfile::tempdir()?;
     let source = folder.path().join(&program.name);
     let object = folder.path().join("program.o");
@@ -60,22 +94,35 @@ fn compare(program: &Program, compiler: &Compiler, level: &str) -> Answer<Option
     succeed(
         Command::new(compiler)
             .args(flags)
-            .args([level, "-fPIC", "-w", "-pthread", "-c"])
+            .args(code.flags())
+            .args([level, "-w", "-pthread", "-c"])
             .arg(&source)
             .arg("-o")
             .arg(&object),
     )?;
     let files: &[&Path] = &[&object];
     let arguments = &["one", "the last"];
-    let expected = run_native(compiler, files, &["-lm", "-pthread"], arguments, "")?;
-    let found = run_loaded(libraries, files, arguments, "")?;
+    let (native, loaded): (&[&str], &[&str]) = match code {
+        Code::PositionIndependent => (&["-lm", "-pthread"], &[]),
+        Code::Low => (&["-lm", "-pthread", "-no-pie"], &["--low"]),
+    };
+    let expected = run_native(compiler, files, native, arguments, "")?;
+    let found = run_loaded_with(loaded, libraries, files, arguments, "")?;
+    let refused = |reason: &&str| found.stderr.contains(reason);
+    if code == Code::Low && REFUSALS.iter().any(refused) {
+        return Ok(Outcome::Refused(format!(
+            "{} by {compiler} {level}: {}",
+            program.name,
+            found.stderr.trim()
+        )));
+    }
     if std::env::var_os("REKINDLE_PROGRAM").is_some() {
         eprintln!("{compiler} {level}: kept in {}", folder.keep().display());
     }
     if (&expected.stdout, &expected.status) == (&found.stdout, &found.status) {
-        return Ok(None);
+        return Ok(Outcome::Same);
     }
-    Ok(Some(format!(
+    Ok(Outcome::Different(format!(
         "{} by {compiler} {level}: {}\n  expected {}, found {}\n  {}",
         program.name,
         first_difference(&expected.stdout, &found.stdout),
@@ -106,8 +153,16 @@ fn first_difference(expected: &str, found: &str) -> String {
     format!("more output at the end: {:?}", found.next())
 }
 
-/// Runs the programs of `seeds`, as many at once as there are processors. All differences.
-fn run_all(seeds: &[u64]) -> Answer<Vec<String>> {
+/// What a number of programs came to.
+#[derive(Default)]
+struct Outcomes {
+    run: usize,
+    refused: Vec<String>,
+    different: Vec<String>,
+}
+
+/// Runs the programs of `seeds`, as many at once as there are processors.
+fn run_all(seeds: &[u64], code: Code) -> Answer<Outcomes> {
     let compilers = compilers();
     let mut work = Vec::new();
     for &seed in seeds {
@@ -119,7 +174,7 @@ fn run_all(seeds: &[u64]) -> Answer<Vec<String>> {
     }
     whole::runner()?;
     let next = AtomicU64::new(0);
-    let differences = Mutex::new(Vec::new());
+    let outcomes = Mutex::new(Outcomes::default());
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..workers {
@@ -127,18 +182,27 @@ fn run_all(seeds: &[u64]) -> Answer<Vec<String>> {
                 while let Some(&(seed, compiler, level)) =
                     work.get(next.fetch_add(1, Ordering::Relaxed) as usize)
                 {
-                    let outcome = compare(&program(seed), compiler, level);
-                    let difference = outcome.unwrap_or_else(|error| Some(error.to_string()));
-                    if let (Some(difference), Ok(mut all)) = (difference, differences.lock()) {
-                        all.push(format!("[seed {seed}] {difference}"));
+                    let outcome = compare(&program(seed), compiler, level, code);
+                    let outcome =
+                        outcome.unwrap_or_else(|error| Outcome::Different(error.to_string()));
+                    let Ok(mut all) = outcomes.lock() else {
+                        return;
+                    };
+                    all.run += 1;
+                    match outcome {
+                        Outcome::Same => {}
+                        Outcome::Refused(why) => all.refused.push(why),
+                        Outcome::Different(how) => {
+                            all.different.push(format!("[seed {seed}] {how}"));
+                        }
                     }
                 }
             });
         }
     });
-    let mut differences = differences.into_inner().unwrap_or_default();
-    differences.sort_unstable();
-    Ok(differences)
+    let mut outcomes = outcomes.into_inner().unwrap_or_default();
+    outcomes.different.sort_unstable();
+    Ok(outcomes)
 }
 
 #[test]
@@ -150,13 +214,40 @@ fn generated_programs_do_what_they_do_natively() -> Answer<()> {
         // Spread out, so that both languages and most features are met.
         None => (0..CROSS_SECTION).map(|n| n * 2 + n % 2).collect(),
     };
-    let differences = run_all(&seeds)?;
+    let differences = run_all(&seeds, Code::PositionIndependent)?.different;
     assert!(
         differences.is_empty(),
         "{} of {} programs and compilers differ:\n{}",
         differences.len(),
         seeds.len(),
         differences.join("\n")
+    );
+    Ok(())
+}
+
+#[test]
+fn generated_programs_that_are_not_position_independent_do_so_too() -> Answer<()> {
+    if cfg!(not(target_arch = "x86_64")) {
+        skip("code for the low 2 GiB", "only x86-64 has it");
+        return Ok(());
+    }
+    let chosen = std::env::var("REKINDLE_PROGRAM").ok();
+    let seeds: Vec<u64> = match &chosen {
+        Some(seed) => vec![seed.parse()?],
+        None if soak() => (0..ALL).collect(),
+        None => (0..CROSS_SECTION).map(|n| n * 3).collect(),
+    };
+    let Outcomes {
+        run,
+        refused,
+        different,
+    } = run_all(&seeds, Code::Low)?;
+    assert!(different.is_empty(), "{}", different.join("\n"));
+    assert!(
+        refused.len() * 2 < run || chosen.is_some(),
+        "{} of {run} were refused:\n{}",
+        refused.len(),
+        refused.join("\n")
     );
     Ok(())
 }

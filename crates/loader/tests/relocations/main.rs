@@ -12,6 +12,7 @@ mod compiled;
 #[path = "../foreign/mod.rs"]
 mod foreign;
 mod lld;
+mod low;
 mod macho;
 mod names;
 #[path = "../placed/mod.rs"]
@@ -51,6 +52,13 @@ const X86_64: Suite = Suite {
     try_case: x86_64::try_case,
 };
 
+const X86_64_LOW: Suite = Suite {
+    title: "x86-64, ELF, not position-independent",
+    names: low::KINDS,
+    emitted: low::EMITTED,
+    try_case: low::try_case,
+};
+
 const AARCH64: Suite = Suite {
     title: "AArch64, ELF",
     names: names::AARCH64,
@@ -72,12 +80,17 @@ const MACHO_ARM64: Suite = Suite {
     try_case: macho::try_arm64,
 };
 
-/// What the linker makes of an object whose roots are `test` and the labels for lld.
+/// What the usual linker makes of an object whose roots are `test` and the labels for lld.
 fn link(object: &[u8]) -> Answer<Result<Vec<u8>, LinkError>> {
+    link_by(&NativeLoader::new(), object)
+}
+
+/// What `loader` makes of such an object.
+fn link_by(loader: &NativeLoader, object: &[u8]) -> Answer<Result<Vec<u8>, LinkError>> {
     let labels = lld::labels(object)?;
     let mut roots: Vec<&str> = labels.iter().map(String::as_str).collect();
     roots.push("test");
-    match NativeLoader::new().prepare(object, &roots) {
+    match loader.prepare(object, &roots) {
         Ok(image) => Ok(Ok(image.bytes)),
         Err(LoadError::Link(error)) => Ok(Err(error)),
         Err(error) => Err(error.into()),
@@ -254,6 +267,11 @@ fn prove(suite: &Suite, cases: &[Case]) -> Answer<()> {
 #[test]
 fn every_kind_of_x86_64() -> Answer<()> {
     prove(&X86_64, CASES)
+}
+
+#[test]
+fn every_kind_of_x86_64_that_is_not_position_independent() -> Answer<()> {
+    prove(&X86_64_LOW, low::CASES)
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::cases::{Case, Meet, Proof};
 use crate::compiled::{Host, assembly, function};
 use crate::lld::{Laid, Linker, Met};
 use crate::whole::Answer;
-use crate::{Happened, change_kind, has_kind, link};
+use crate::{Happened, change_kind, has_kind, link_by};
 use object::elf;
 use rekindle_cache_core::artifact::{Code as _, Image, Loader, Symbols};
 use rekindle_loader::{Code, NativeLoader};
@@ -38,6 +38,15 @@ static OUTSIDE_DATA: i32 = 42;
 
 /// Links, loads, runs and compares one case.
 pub(crate) fn try_case(case: &Case, linker: Option<&str>) -> Answer<Happened> {
+    try_with(&NativeLoader::new(), case, linker)
+}
+
+/// The same by `loader`.
+pub(crate) fn try_with(
+    loader: &NativeLoader,
+    case: &Case,
+    linker: Option<&str>,
+) -> Answer<Happened> {
     let source = format!(".globl test\n{}", case.source);
     let mut object = assembly(&source).map_err(|error| error.to_string())?;
     if let Some(written_as) = case.written_as {
@@ -46,7 +55,7 @@ pub(crate) fn try_case(case: &Case, linker: Option<&str>) -> Answer<Happened> {
     if !has_kind(&object, case.kind)? {
         return Err("the assembler made another relocation of it".into());
     }
-    let image = match link(&object)? {
+    let image = match link_by(loader, &object)? {
         Ok(image) => Image::new(image),
         Err(error) => return Ok(Happened::Refused(error)),
     };
@@ -57,7 +66,7 @@ pub(crate) fn try_case(case: &Case, linker: Option<&str>) -> Answer<Happened> {
     let outside = &raw const OUTSIDE_DATA as u64;
     let host = Host(HashMap::from([("outside_data", outside)]));
     // SAFETY: the image is of a case's source.
-    let code = unsafe { NativeLoader::new().load(image.as_ref(), &host) }?;
+    let code = unsafe { loader.load(image.as_ref(), &host) }?;
     let run = || -> Answer<()> {
         let test = function(&code, "test").map_err(|error| error.to_string())?;
         match test() as i32 {

@@ -138,7 +138,19 @@ pub(crate) fn run_loaded(
     arguments: &[&str],
     input: &str,
 ) -> Answer<Ended> {
+    run_loaded_with(&[], libraries, files, arguments, input)
+}
+
+/// The same with more `options` for the runner.
+pub(crate) fn run_loaded_with(
+    options: &[&str],
+    libraries: &[&str],
+    files: &[&Path],
+    arguments: &[&str],
+    input: &str,
+) -> Answer<Ended> {
     let mut command = Command::new(runner()?);
+    command.args(options);
     for library in libraries {
         command.args(["-l", library]);
     }

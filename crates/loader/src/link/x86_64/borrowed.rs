@@ -1,15 +1,18 @@
 //! Data of other modules that code reaches as if it were its own program's.
 //!
-//! Compilers that build for executables (`-fPIE`, the default of many) take variables of libraries,
-//! such as `stderr`, to lie within 2 GiB: a linker of programs copies them there. An image cannot: the
-//! library's variable is where it is. Two instructions can be made to go through a slot all the same,
-//! and they are nearly all that compilers write:
+//! Compilers that build for executables (`-fPIE`, the default of many, or `-fno-pic`) take variables of
+//! libraries, such as `stderr`, to lie within 2 GiB: a linker of programs copies them there. An image
+//! cannot: the library's variable is where it is. Some instructions can be made to go through a slot all
+//! the same, and they are nearly all that compilers write:
 //!
 //! | before | after |
 //! | --- | --- |
 //! | `[rex.w] 8d /r` `lea foo(%rip), %r` | `[rex.w] 8b /r` `mov slot(%rip), %r` |
-//! | the same with `foo + n` | `e9 ..` `jmp veneer; nop`, to a *veneer* of the site's own |
+//! | the same with `foo + n` | `e9 ..` `jmp veneer`, then nops, to a *veneer* of the site's own |
 //! | `[rex.w] 8b /r` `mov foo + n(%rip), %r` | the same |
+//! | `b8+r` `mov $foo + n, %r` of 32 bits | the same; with 64 bits, as addresses have |
+//! | `[rex.w] c7 /0` `mov $foo + n, %r` | the same |
+//! | `[rex.w] 8b /r 25` `mov foo + n, %r` | the same |
 //!
 //! A veneer is `mov slot(%rip), %r`, then `mov n(%r), %r` or `lea n(%r), %r`, then `jmp back`: the
 //! register is about to be overwritten, and flags and stack stay as they are. Everything else (stores,
@@ -17,43 +20,132 @@
 //!
 //! Nothing in the object promises what instruction a field belongs to. The opcode, its operand and the
 //! prefixes in front are looked at, and where they could be part of another instruction, it is refused.
-//! Both instructions end with the field.
+//! All of them end with the field.
 
+use object::elf;
 use rustc_hash::FxHashMap;
 
 /// Bytes of a veneer: at most 20, in whole words.
 pub(in crate::link) const VENEER_SIZE: u64 = 24;
 
-/// Bytes in front of the field of the two instructions.
-const FRONT: usize = 3;
-
 /// An instruction that can be made to go through a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::link) enum Borrowing {
+pub(in crate::link) struct Borrowing {
+    pub(in crate::link) wants: Wants,
+    /// Bytes of the instruction in front of the field.
+    pub(in crate::link) front: u64,
+    /// The number of the register that it fills.
+    register: u8,
+    /// What the field counts from lies so many bytes behind it, if it is no absolute address.
+    counts_from: i64,
+}
+
+/// What such an instruction puts into its register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::link) enum Wants {
     Address,
     Value,
 }
 
-/// Which of the two instructions `code` is up to its field, if it is one.
-pub(in crate::link) fn borrowing(code: &[u8]) -> Option<Borrowing> {
-    let before = |distance: usize| code.len().checked_sub(distance).and_then(|at| code.get(at));
-    let (&rex, &opcode, &operand) = (before(3)?, before(2)?, before(1)?);
-    let is_wide = rex & 0xf8 == 0x48;
-    let is_rip_relative = operand & 0xc7 == 0x05;
-    // Another segment, shorter addresses, or the second byte of a REX2 prefix.
-    let is_prefixed = matches!(before(4), Some(0x64 | 0x65 | 0x67 | 0xd5));
-    // The last byte of an EVEX prefix looks like a REX prefix, and AVX-512 has both opcodes.
-    let is_vector = before(6) == Some(&0x62);
-    // The stack pointer must not hold anything else for a moment.
-    let is_stack_pointer = operand & 0x38 == 0x20 && rex & 4 == 0;
-    if !is_wide || !is_rip_relative || is_prefixed || is_vector || is_stack_pointer {
-        return None;
-    }
-    match opcode {
-        0x8d => Some(Borrowing::Address),
-        0x8b => Some(Borrowing::Value),
+/// What instruction `code` is up to the field of a relocation of `kind`, if it is one of these.
+pub(in crate::link) fn borrowing(kind: u32, code: &[u8]) -> Option<Borrowing> {
+    match kind {
+        elf::R_X86_64_PC32 => relative(code),
+        elf::R_X86_64_32 => short_move(code),
+        elf::R_X86_64_32S => long_move(code).or_else(|| absolute_load(code)),
         _ => None,
     }
+}
+
+/// The byte that lies `distance` before the end of `code`.
+fn before(code: &[u8], distance: usize) -> Option<u8> {
+    code.get(code.len().checked_sub(distance)?).copied()
+}
+
+/// Whether `byte` makes the next instruction something else: another segment, shorter addresses, or the
+/// second byte of a REX2 prefix.
+fn is_prefix(byte: Option<u8>) -> bool {
+    matches!(byte, Some(0x64 | 0x65 | 0x67 | 0xd5))
+}
+
+/// The register of `number`, which must not be the stack pointer: that must hold nothing else, not even
+/// for a moment.
+fn usable(number: u8) -> Option<u8> {
+    (number != 4).then_some(number)
+}
+
+/// `lea` or `mov`, relative to the end of the instruction.
+fn relative(code: &[u8]) -> Option<Borrowing> {
+    let (rex, opcode, operand) = (before(code, 3)?, before(code, 2)?, before(code, 1)?);
+    let is_wide = rex & 0xf8 == 0x48;
+    let is_rip_relative = operand & 0xc7 == 0x05;
+    // The last byte of an EVEX prefix looks like a REX prefix, and AVX-512 has both opcodes.
+    let is_vector = before(code, 6) == Some(0x62);
+    if !is_wide || !is_rip_relative || is_prefix(before(code, 4)) || is_vector {
+        return None;
+    }
+    let wants = match opcode {
+        0x8d => Wants::Address,
+        0x8b => Wants::Value,
+        _ => return None,
+    };
+    Some(Borrowing {
+        wants,
+        front: 3,
+        register: usable(operand >> 3 & 7 | (rex >> 2 & 1) << 3)?,
+        counts_from: 4,
+    })
+}
+
+/// `mov` of a number of 32 bits, which becomes one of 64.
+fn short_move(code: &[u8]) -> Option<Borrowing> {
+    let opcode = before(code, 1)?;
+    // Another register, or the last byte of the instruction before; and another size.
+    let is_open = matches!(before(code, 2), Some(0x40..=0x4f | 0x66 | 0xd5));
+    // The byte may be an offset in front of the number: `op $foo, -72(%r)`.
+    let takes_number = |at| matches!(before(code, at), Some(0x69 | 0x81 | 0xc7 | 0xf7));
+    let has_offset = |at| before(code, at).is_some_and(|operand| operand & 0xc0 == 0x40);
+    let is_offset = takes_number(3) && has_offset(2) || takes_number(4) && has_offset(3);
+    if opcode & 0xf8 != 0xb8 || is_open || is_offset {
+        return None;
+    }
+    Some(Borrowing {
+        wants: Wants::Address,
+        front: 1,
+        register: usable(opcode & 7)?,
+        counts_from: 0,
+    })
+}
+
+/// `mov` of a number of 32 bits with a sign to a register of 64.
+fn long_move(code: &[u8]) -> Option<Borrowing> {
+    let (rex, opcode, operand) = (before(code, 3)?, before(code, 2)?, before(code, 1)?);
+    if rex & 0xfe != 0x48 || opcode != 0xc7 || operand & 0xf8 != 0xc0 || is_prefix(before(code, 4))
+    {
+        return None;
+    }
+    Some(Borrowing {
+        wants: Wants::Address,
+        front: 3,
+        register: usable(operand & 7 | (rex & 1) << 3)?,
+        counts_from: 0,
+    })
+}
+
+/// `mov` of 64 bits from an absolute address.
+fn absolute_load(code: &[u8]) -> Option<Borrowing> {
+    let (rex, opcode) = (before(code, 4)?, before(code, 3)?);
+    let (operand, index) = (before(code, 2)?, before(code, 1)?);
+    let is_absolute = operand & 0xc7 == 0x04 && index == 0x25;
+    if rex & 0xfb != 0x48 || opcode != 0x8b || !is_absolute || is_prefix(before(code, 5)) {
+        return None;
+    }
+    Some(Borrowing {
+        wants: Wants::Value,
+        front: 4,
+        register: usable(operand >> 3 & 7 | (rex >> 2 & 1) << 3)?,
+        counts_from: 0,
+    })
 }
 
 /// Sites with a veneer, in the order in which they were met.
@@ -80,97 +172,132 @@ impl Veneers {
     }
 }
 
-/// What takes the place of a load, and its veneer.
+/// What takes the place of an instruction, and its veneer.
 pub(in crate::link) struct Detour {
     /// From the beginning of the instruction.
-    pub(in crate::link) jump: [u8; FRONT + 4],
+    pub(in crate::link) jump: Vec<u8>,
     pub(in crate::link) veneer: Vec<u8>,
 }
 
-/// An instruction whose first bytes are `front`, made to go through the slot at `slot`, and `offset` bytes
-/// from there. The field lies at `field`, the veneer at `veneer`. `None` if something is out of reach.
-pub(in crate::link) fn detour(
-    front: [u8; FRONT],
-    offset: i64,
-    field: u64,
-    veneer: u64,
-    slot: u64,
-) -> Option<Detour> {
-    let distance = |from: u64, to: u64| {
-        let distance = to.wrapping_sub(from) as i64;
-        Some(i32::try_from(distance).ok()?.to_le_bytes())
-    };
-    let [rex, opcode, operand] = front;
-    let start = field.wrapping_sub(FRONT as u64);
-    let end = field.wrapping_add(4);
-    let [a, b, c, d] = distance(start.wrapping_add(5), veneer)?;
-    // 66 90: a nop of two bytes.
-    let jump = [0xe9, a, b, c, d, 0x66, 0x90];
+impl Borrowing {
+    /// The instruction made to go through the slot at `slot`, and as far from there as `addend` says.
+    /// The field lies at `field`, the veneer at `veneer`. `None` if something is out of reach.
+    pub(in crate::link) fn detour(
+        self,
+        addend: i64,
+        field: u64,
+        veneer: u64,
+        slot: u64,
+    ) -> Option<Detour> {
+        let distance = |from: u64, to: u64| {
+            let distance = to.wrapping_sub(from) as i64;
+            Some(i32::try_from(distance).ok()?.to_le_bytes())
+        };
+        let start = field.wrapping_sub(self.front);
+        let end = field.wrapping_add(4);
+        let mut jump = vec![0xe9];
+        jump.extend(distance(start.wrapping_add(5), veneer)?);
+        jump.extend_from_slice(match self.front {
+            1 => &[],
+            // Nops of two and three bytes.
+            3 => &[0x66, 0x90],
+            _ => &[0x0f, 0x1f, 0x00],
+        });
 
-    let mut code = vec![rex, 0x8b, operand];
-    code.extend(distance(veneer.wrapping_add(7), slot)?);
-    // The register as its own base, with an offset of four bytes, which every base can have.
-    let number = operand >> 3 & 7;
-    let extension = rex >> 2 & 1;
-    code.extend([
-        0x48 | extension << 2 | extension,
-        opcode,
-        0x80 | number << 3 | number,
-    ]);
-    if number == 4 {
-        code.push(0x24);
+        let (number, extension) = (self.register & 7, self.register >> 3);
+        let mut code = vec![0x48 | extension << 2, 0x8b, number << 3 | 5];
+        code.extend(distance(veneer.wrapping_add(7), slot)?);
+        // The register as its own base, with an offset of four bytes, which every base can have.
+        let opcode = match self.wants {
+            Wants::Address => 0x8d,
+            Wants::Value => 0x8b,
+        };
+        code.extend([
+            0x48 | extension << 2 | extension,
+            opcode,
+            0x80 | number << 3 | number,
+        ]);
+        if number == 4 {
+            code.push(0x24);
+        }
+        let offset = addend.wrapping_add(self.counts_from);
+        code.extend(i32::try_from(offset).ok()?.to_le_bytes());
+        let back = veneer.wrapping_add(code.len() as u64 + 5);
+        code.push(0xe9);
+        code.extend(distance(back, end)?);
+        Some(Detour { jump, veneer: code })
     }
-    code.extend(i32::try_from(offset).ok()?.to_le_bytes());
-    let back = veneer.wrapping_add(code.len() as u64 + 5);
-    code.push(0xe9);
-    code.extend(distance(back, end)?);
-    Some(Detour { jump, veneer: code })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn wanted(kind: u32, code: &[u8]) -> Option<Wants> {
+        borrowing(kind, code).map(|found| found.wants)
+    }
+
     #[test]
-    fn only_the_two_instructions_are_taken() {
+    fn only_these_instructions_are_taken() {
+        let relative = elf::R_X86_64_PC32;
+        let (number, signed) = (elf::R_X86_64_32, elf::R_X86_64_32S);
         let taken = [
-            (&[0x48, 0x8d, 0x05][..], Some(Borrowing::Address)),
-            (&[0x48, 0x8b, 0x3d], Some(Borrowing::Value)),
-            (&[0x4c, 0x8b, 0x25], Some(Borrowing::Value)),
+            (relative, &[0x48, 0x8d, 0x05][..], Wants::Address),
+            (relative, &[0x48, 0x8b, 0x3d], Wants::Value),
+            (relative, &[0x4c, 0x8b, 0x25], Wants::Value),
             (
+                relative,
                 &[0x90, 0x90, 0x90, 0x4c, 0x8d, 0x3d],
-                Some(Borrowing::Address),
+                Wants::Address,
             ),
+            (number, &[0xbf], Wants::Address),
+            (number, &[0xc3, 0xb8], Wants::Address),
+            (signed, &[0x49, 0xc7, 0xc4], Wants::Address),
+            (signed, &[0x48, 0x8b, 0x3c, 0x25], Wants::Value),
         ];
-        for (code, expected) in taken {
-            assert_eq!(borrowing(code), expected, "{code:x?}");
+        for (kind, code, expected) in taken {
+            assert_eq!(wanted(kind, code), Some(expected), "{code:x?}");
         }
-        let refused: [&[u8]; 12] = [
-            &[],
-            &[0x8b, 0x05],
+        let refused: [(u32, &[u8]); 21] = [
+            (relative, &[]),
+            (relative, &[0x8b, 0x05]),
             // Narrow, a store, a comparison, another base, the stack pointer.
-            &[0x44, 0x8b, 0x05],
-            &[0x48, 0x89, 0x05],
-            &[0x48, 0x3b, 0x05],
-            &[0x48, 0x8b, 0x80],
-            &[0x48, 0x8b, 0x25],
+            (relative, &[0x44, 0x8b, 0x05]),
+            (relative, &[0x48, 0x89, 0x05]),
+            (relative, &[0x48, 0x3b, 0x05]),
+            (relative, &[0x48, 0x8b, 0x80]),
+            (relative, &[0x48, 0x8b, 0x25]),
             // fs:, gs:, addr32, REX2.
-            &[0x64, 0x48, 0x8b, 0x05],
-            &[0x65, 0x48, 0x8b, 0x05],
-            &[0x67, 0x48, 0x8b, 0x05],
-            &[0xd5, 0x48, 0x8b, 0x05],
+            (relative, &[0x64, 0x48, 0x8b, 0x05]),
+            (relative, &[0x65, 0x48, 0x8b, 0x05]),
+            (relative, &[0x67, 0x48, 0x8b, 0x05]),
+            (relative, &[0xd5, 0x48, 0x8b, 0x05]),
             // vpcompressd %zmm0, foo(%rip)
-            &[0x62, 0xf2, 0x7d, 0x48, 0x8b, 0x05],
+            (relative, &[0x62, 0xf2, 0x7d, 0x48, 0x8b, 0x05]),
+            // mov $foo, %esp; mov $foo, %r8d, or what follows movb $65, (%rdi); push $foo
+            (number, &[0xbc]),
+            (number, &[0xc6, 0x07, 0x41, 0xb8]),
+            (number, &[0x68]),
+            // movl $foo, -72(%rbp); movl $foo, -72(%rsp)
+            (number, &[0xc7, 0x45, 0xb8]),
+            (number, &[0xc7, 0x44, 0x24, 0xb8]),
+            // movq $foo, (%rax); cmpq $foo, %rax; mov foo(,%rax,8), %rax; mov %fs:foo, %rax
+            (signed, &[0x48, 0xc7, 0x00]),
+            (signed, &[0x48, 0x3d]),
+            (signed, &[0x48, 0x8b, 0x04, 0xc5]),
+            (signed, &[0x64, 0x48, 0x8b, 0x04, 0x25]),
         ];
-        for code in refused {
-            assert_eq!(borrowing(code), None, "{code:x?}");
+        for (kind, code) in refused {
+            assert_eq!(wanted(kind, code), None, "{code:x?}");
         }
     }
 
     #[test]
     fn a_detour_goes_and_comes_back() {
+        let take = |kind, code: &[u8]| borrowing(kind, code).expect("it is taken");
         // mov foo(%rip), %rdi
-        let found = detour([0x48, 0x8b, 0x3d], 8, 0x103, 0x200, 0x300).expect("it is near");
+        let load = take(elf::R_X86_64_PC32, &[0x48, 0x8b, 0x3d]);
+        let found = load.detour(4, 0x103, 0x200, 0x300).expect("it is near");
         assert_eq!(found.jump, [0xe9, 0xfb, 0, 0, 0, 0x66, 0x90]);
         let expected = [
             0x48, 0x8b, 0x3d, 0xf9, 0, 0, 0, // mov 0x300(%rip), %rdi
@@ -179,13 +306,25 @@ mod tests {
         ];
         assert_eq!(found.veneer, expected);
         // lea foo-1(%rip), %r12: a base that needs a byte more.
-        let found = detour([0x4c, 0x8d, 0x25], -1, 0x103, 0x200, 0x300).expect("it is near");
+        let address = take(elf::R_X86_64_PC32, &[0x4c, 0x8d, 0x25]);
+        let found = address.detour(-5, 0x103, 0x200, 0x300).expect("it is near");
         assert_eq!(found.veneer.get(..3), Some(&[0x4c, 0x8b, 0x25][..]));
         let middle = found.veneer.get(7..15);
         let expected = [0x4d, 0x8d, 0xa4, 0x24, 0xff, 0xff, 0xff, 0xff];
         assert_eq!(middle, Some(&expected[..]));
         assert!(found.veneer.len() as u64 <= VENEER_SIZE);
-        assert!(detour([0x48, 0x8b, 0x3d], 0, 0x103, 1 << 40, 0x300).is_none());
-        assert!(detour([0x48, 0x8b, 0x3d], 1 << 40, 0x103, 0x200, 0x300).is_none());
+        assert!(load.detour(0, 0x103, 1 << 40, 0x300).is_none());
+        assert!(load.detour(1 << 40, 0x103, 0x200, 0x300).is_none());
+
+        // mov $foo, %edi: five bytes, all of them the jump.
+        let number = take(elf::R_X86_64_32, &[0xbf]);
+        let found = number.detour(0, 0x101, 0x200, 0x300).expect("it is near");
+        assert_eq!(found.jump, [0xe9, 0xfb, 0, 0, 0]);
+        assert_eq!(found.veneer.get(..3), Some(&[0x48, 0x8b, 0x3d][..]));
+        // mov foo, %r9
+        let load = take(elf::R_X86_64_32S, &[0x4c, 0x8b, 0x0c, 0x25]);
+        let found = load.detour(0, 0x104, 0x200, 0x300).expect("it is near");
+        assert_eq!(found.jump, [0xe9, 0xfb, 0, 0, 0, 0x0f, 0x1f, 0x00]);
+        assert_eq!(found.veneer.get(7..10), Some(&[0x4d, 0x8b, 0x89][..]));
     }
 }

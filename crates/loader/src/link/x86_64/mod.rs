@@ -22,6 +22,10 @@
 //!   distances from there to a slot, its `GOTOFF` and `PLTOFF` kinds to a symbol.
 //! - A thread-local of the object itself has no fixed distance from the thread pointer, as its block
 //!   is made when a thread first asks for it. One of the host may have; that is known at load.
+//! - Code that is not position-independent has absolute addresses in four bytes (`32`, `32S`) or, in the
+//!   large model, in eight bytes of its text. It is linked where it is asked for, into an image for the low
+//!   2 GiB. What is outside is farther away: [`borrowed`] has the instructions that can do with a slot, a
+//!   function's stub can stand for it, and [`type_tables`] sees to those of exceptions.
 //! - An image's parts are within 1 GiB of each other, so offsets inside an image fit unless an addend
 //!   is absurd.
 
@@ -29,13 +33,14 @@ pub(super) mod borrowed;
 pub(super) mod instructions;
 pub(super) mod kinds;
 mod thread_locals;
+pub(super) mod type_tables;
 
-use super::read::{Input, Rela, SymbolKind, Value};
+use super::read::{Binding, Input, Rela, SymbolKind, Value};
 use super::reference::{self, Action, Field, Form, From, Range, Reference, To, Word};
 use super::reference::{is_inside, may_be_shared};
-use super::sections::SectionKind;
+use super::sections::{Section, SectionKind};
 use crate::error::LinkError;
-use borrowed::Borrowing;
+use borrowed::{Borrowing, Wants};
 use instructions::Rewrite;
 use object::LittleEndian as LE;
 use object::elf;
@@ -108,15 +113,7 @@ fn ordinary(field: &Field<'_, '_>) -> Result<Action, LinkError> {
     let absolute = matches!(symbol.value, Value::Absolute(_));
     Ok(match field.reference.kind {
         elf::R_X86_64_64 if absolute => value(To::Symbol, From::Zero, Range::Whole),
-        elf::R_X86_64_64 => {
-            if field.section.kind == SectionKind::Text {
-                return Err(
-                    field.refuse(|relocation, site| LinkError::NotPositionIndependent {
-                        relocation,
-                        site,
-                    }),
-                );
-            }
+        elf::R_X86_64_64 if field.section.kind != SectionKind::Text || field.input.may_be_low => {
             Action::Word(Word::Address)
         }
         elf::R_X86_64_PC64 if inside => value(To::Symbol, From::Place, Range::Whole),
@@ -160,18 +157,35 @@ fn ordinary(field: &Field<'_, '_>) -> Result<Action, LinkError> {
         elf::R_X86_64_32S if absolute => value(To::Symbol, From::Zero, Range::Signed32),
         elf::R_X86_64_16 if absolute => value(To::Symbol, From::Zero, Range::Any16),
         elf::R_X86_64_8 if absolute => value(To::Symbol, From::Zero, Range::Any8),
-        elf::R_X86_64_PC32
-            if outside
-                && field.reference.addend == -4
-                && borrowing(field) == Some(Borrowing::Address) =>
+        elf::R_X86_64_PC32 | elf::R_X86_64_32 | elf::R_X86_64_32S
+            if outside && allowed_borrowing(field).is_some() =>
         {
-            Action::Field {
-                to: To::Slot,
-                from: From::Place,
-                form: Form::X86_64(Rewrite::AddressToLoad),
+            let wants = allowed_borrowing(field).map(|found| found.wants);
+            let is_relative = field.reference.kind == elf::R_X86_64_PC32;
+            match is_relative && field.reference.addend == -4 && wants == Some(Wants::Address) {
+                true => Action::Field {
+                    to: To::Slot,
+                    from: From::Place,
+                    form: Form::X86_64(Rewrite::AddressToLoad),
+                },
+                false => distance(To::Veneer),
             }
         }
-        elf::R_X86_64_PC32 if outside && borrowing(field).is_some() => distance(To::Veneer),
+        elf::R_X86_64_32 if type_tables::is_one(field) => distance(To::SlotWithAddend),
+        elf::R_X86_64_32 | elf::R_X86_64_32S if field.input.may_be_low => {
+            let range = match field.reference.kind {
+                elf::R_X86_64_32 => Range::Unsigned32,
+                _ => Range::Signed32,
+            };
+            // Of a function a stub does; so does the beginning of one for its beginning alone, and only
+            // if there is one at all.
+            let is_stub = field.reference.addend == 0 && symbol.binding != Binding::Weak;
+            match (inside, is_stub) {
+                (true, _) => value(To::Symbol, From::Nowhere, range),
+                (false, true) => value(To::Stub, From::Nowhere, range),
+                (false, false) => return Err(direct(field)),
+            }
+        }
         elf::R_X86_64_PC64
         | elf::R_X86_64_PC32
         | elf::R_X86_64_PLT32
@@ -181,11 +195,13 @@ fn ordinary(field: &Field<'_, '_>) -> Result<Action, LinkError> {
         | elf::R_X86_64_PLTOFF64
         | elf::R_X86_64_SIZE32
         | elf::R_X86_64_SIZE64 => {
-            return Err(
-                field.refuse(|relocation, site| LinkError::DirectReference { relocation, site })
-            );
+            return Err(direct(field));
         }
-        elf::R_X86_64_32 | elf::R_X86_64_32S | elf::R_X86_64_16 | elf::R_X86_64_8 => {
+        elf::R_X86_64_64
+        | elf::R_X86_64_32
+        | elf::R_X86_64_32S
+        | elf::R_X86_64_16
+        | elf::R_X86_64_8 => {
             return Err(
                 field.refuse(|relocation, site| LinkError::NotPositionIndependent {
                     relocation,
@@ -212,13 +228,24 @@ fn is_branch(field: &Field<'_, '_>) -> bool {
     ends_the_instruction && (matches!(opcode, Some(0xe8 | 0xe9)) || is_jcc)
 }
 
+/// The error of a reference to something that may be anywhere in the process.
+fn direct(field: &Field<'_, '_>) -> LinkError {
+    field.refuse(|relocation, site| LinkError::DirectReference { relocation, site })
+}
+
+/// The same as [`borrowing`], for a field that may hold what it holds.
+fn allowed_borrowing(field: &Field<'_, '_>) -> Option<Borrowing> {
+    let is_allowed = field.reference.kind == elf::R_X86_64_PC32 || field.input.may_be_low;
+    borrowing(field.section, field.reference).filter(|_| is_allowed)
+}
+
 /// How the instruction, which has no slot, can do with one.
-fn borrowing(field: &Field<'_, '_>) -> Option<Borrowing> {
-    if field.section.kind != SectionKind::Text {
+pub(super) fn borrowing(section: &Section<'_>, reference: &Reference<'_>) -> Option<Borrowing> {
+    if section.kind != SectionKind::Text {
         return None;
     }
-    let end = usize::try_from(field.reference.offset).ok()?;
-    borrowed::borrowing(field.section.bytes.get(..end)?)
+    let end = usize::try_from(reference.offset).ok()?;
+    borrowed::borrowing(reference.kind, section.bytes.get(..end)?)
 }
 
 /// Whether the field ends a load of 8 bytes, or of 4, which can become that of an address.
