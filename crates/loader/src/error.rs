@@ -269,9 +269,9 @@ pub enum LoadError {
         /// Bytes of code, and as many of data.
         needed: usize,
     },
-    /// Code that is not position-independent takes something that is no function to lie in the low 2 GiB.
+    /// Code that is not position-independent takes something from outside to lie in the low 2 GiB.
     #[error(
-        "code that is not position-independent refers to `{symbol}`, which lies beyond the low 2 GiB and is no function; compile it with -fPIC"
+        "code that is not position-independent refers to `{symbol}`, which lies beyond the low 2 GiB, in a way that only a function's stub can stand in for, or nothing; compile it with -fPIC"
     )]
     OutOfLowReach {
         /// The name.

@@ -8,7 +8,7 @@
 use crate::code::{Code, ExportedAddress, Loaded, NamedTable};
 use crate::error::{ImageError, LoadError};
 use crate::image::DATA_DISTANCE;
-use crate::image::format::MACHINE_HERE;
+use crate::image::format::{ImportKind, LOW_SUBTRACTS, MACHINE_HERE};
 use crate::image::outline::Shape;
 use crate::image::read::Description;
 use crate::image::{narrow, outline};
@@ -207,16 +207,19 @@ fn check_functions(description: &Description<'_>, addresses: &[u64]) -> Result<(
     Ok(())
 }
 
-/// Adds `base`, which is low, to the four bytes at `place`.
+/// Adds `base`, which is low, to the four bytes at `place`, or takes it off.
 fn add_low(payload: &mut [u8], data: &mut [u8], place: u32, base: u64) -> Option<()> {
+    let (place, base) = match place & LOW_SUBTRACTS {
+        0 => (place, base as u32),
+        _ => (place & !LOW_SUBTRACTS, (base as u32).wrapping_neg()),
+    };
     let (area, offset) = match u64::from(place).checked_sub(DATA_DISTANCE) {
         None => (payload, place as usize),
         Some(offset) => (data, offset as usize),
     };
     let field = area.get_mut(offset..)?.first_chunk_mut::<4>()?;
-    *field = u32::from_le_bytes(*field)
-        .wrapping_add(base as u32)
-        .to_le_bytes();
+    let sum = u32::from_le_bytes(*field).wrapping_add(base);
+    *field = sum.to_le_bytes();
     Some(())
 }
 
@@ -267,8 +270,10 @@ fn apply(
         };
         narrow::write(MACHINE_HERE, word, value as i64).ok_or_else(|| {
             let import = description.import(import);
-            LoadError::ThreadLocalDistance {
-                symbol: import.map_or_else(String::new, |import| import.name.to_owned()),
+            let symbol = import.map_or_else(String::new, |import| import.name.to_owned());
+            match import.map(|import| import.kind) {
+                Some(ImportKind::Address) => LoadError::OutOfLowReach { symbol },
+                _ => LoadError::ThreadLocalDistance { symbol },
             }
         })?;
     }

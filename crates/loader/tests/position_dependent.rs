@@ -148,7 +148,7 @@ fn it_is_refused_where_nobody_asked_for_it() -> Outcome {
 static OUTSIDE: [i64; 2] = [40, 42];
 
 #[test]
-fn data_from_outside_that_is_indexed_is_an_error() -> Outcome {
+fn data_from_outside_that_is_indexed_has_to_be_low() -> Outcome {
     let source = "extern long outside[2]; static volatile long n = 1; long test(void) { return outside[n]; }";
     let host = Host(HashMap::from([("outside", &raw const OUTSIDE as u64)]));
     for (compiler, level) in [("gcc", "-O2"), ("gcc", "-O0")] {
@@ -160,6 +160,24 @@ fn data_from_outside_that_is_indexed_is_an_error() -> Outcome {
             matches!(&error, LoadError::OutOfLowReach { symbol } if symbol == "outside"),
             "{error}"
         );
+    }
+    // As that of a host is that is itself linked to low addresses.
+    let (protection, flags) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT,
+    );
+    // SAFETY: a new mapping, which stays.
+    let page = unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0) };
+    assert_ne!(page, libc::MAP_FAILED);
+    // SAFETY: the page is large enough, and nobody else knows it.
+    unsafe { page.cast::<[i64; 2]>().write(OUTSIDE) };
+    let host = Host(HashMap::from([("outside", page as u64)]));
+    // With an addend, as what has none may be a function, which would have a stub.
+    let source = "extern long outside[2]; static volatile long n; long test(void) { return outside[n + 1]; }";
+    for level in ["-O2", "-O1"] {
+        let object = compile("gcc", "c", source, &[NO_PIC, &[level]].concat())?;
+        let code = load_with(&loader(false), &object, &["test"], &host)?;
+        assert_eq!(function(&code, "test")?(), 42, "{level}");
     }
     Ok(())
 }

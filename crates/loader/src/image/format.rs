@@ -51,7 +51,7 @@
 //!
 //! Code that is not position-independent has addresses in four bytes, and in its text. An image of such
 //! code says so in its flags, and is loaded so that all of it lies in the low 2 GiB: then `base` fits into
-//! four bytes, and a *low* fixup adds it there. Its 8-byte words may lie in the text as well. A function
+//! four bytes, and a *low* fixup adds it there, or takes it off where [`LOW_SUBTRACTS`] is set. Its 8-byte words may lie in the text as well. A function
 //! from outside is as a rule not so low: what the code takes for its address is that of its stub, so such
 //! an import says that it has to be code.
 //!
@@ -114,6 +114,9 @@ pub const DATA_DISTANCE: u64 = 256 << 20;
 /// Low images lie so far, at least, from both ends of the low 2 GiB: then addresses a little before or
 /// behind an image's own, which code may well compute with, fit into four bytes, too.
 pub(crate) const LOW_MARGIN: u64 = 1 << 20;
+
+/// Set in the place of a low fixup: `base` is taken off the four bytes, as they hold a distance from there.
+pub(crate) const LOW_SUBTRACTS: u32 = 1 << 31;
 
 /// The largest alignment that an image can ask for.
 pub const MAX_ALIGNMENT: u64 = 1 << 16;

@@ -1,6 +1,7 @@
 //! Checks of an image's figures against each other and against its size.
 
-use super::format::{DATA_DISTANCE, IMPORT_FUNCTION, IMPORT_WEAK, ImportKind, MAX_ALIGNMENT};
+use super::format::{DATA_DISTANCE, IMPORT_FUNCTION, IMPORT_WEAK, ImportKind};
+use super::format::{LOW_SUBTRACTS, MAX_ALIGNMENT};
 use super::outline::invalid;
 use super::read::Description;
 use crate::error::ImageError;
@@ -122,7 +123,8 @@ impl Description<'_> {
             }
         }
         for (index, place) in (0..).zip(self.low_fixups) {
-            if !self.is_low() || !self.holds(payload, place.get(), 0, 4) {
+            let place = place.get() & !LOW_SUBTRACTS;
+            if !self.is_low() || !self.holds(payload, place, 0, 4) {
                 return Err(invalid("low fixup", index));
             }
         }

@@ -243,7 +243,7 @@ impl<'n> Walk<'_, '_, 'n> {
                     To::ThreadOffset => {}
                     To::SlotTable | To::Size => continue,
                 },
-                Action::Word(_) | Action::NarrowOffset(_) => {}
+                Action::Word(_) | Action::NarrowOffset(_) | Action::NarrowAddress { .. } => {}
             }
             self.meet(symbol)?;
         }
@@ -330,6 +330,7 @@ fn is_low(action: Action, kind: SectionKind) -> bool {
     match action {
         Action::Field { from, .. } => from == From::Nowhere,
         Action::Word(_) => kind == SectionKind::Text,
+        Action::NarrowAddress { .. } => true,
         Action::NarrowOffset(_) => false,
     }
 }

@@ -32,6 +32,9 @@ pub(super) enum Action {
     /// Four bytes of code with a host's thread-local's distance from the thread pointer, complete at
     /// load.
     NarrowOffset(Narrow),
+    /// Four bytes of an image for the low 2 GiB with the address of something from outside that is low as
+    /// well, or its distance from the field; complete at load.
+    NarrowAddress { is_distance: bool },
     /// A value that is known when the image is linked: `to + addend - from`.
     Field { to: To, from: From, form: Form },
 }

@@ -14,7 +14,7 @@ use super::shared;
 use super::x86_64::{self, type_tables};
 use crate::error::LinkError;
 use crate::image::DATA_DISTANCE;
-use crate::image::format::{ImportKind, LOW_MARGIN};
+use crate::image::format::{ImportKind, LOW_MARGIN, LOW_SUBTRACTS};
 use crate::image::write::{ImportName, Parts, SharedVariable};
 use rustc_hash::FxHashMap;
 use std::ops;
@@ -299,6 +299,9 @@ impl<'a> Writer<'_, 'a> {
             Action::NarrowOffset(narrow) => {
                 return self.narrow_offset(section, reference, at, narrow);
             }
+            Action::NarrowAddress { is_distance } => {
+                return self.narrow_address(section, reference, at, is_distance);
+            }
             Action::Field { to, from, form } => (to, from, form),
         };
         let (layout, reached, symbol) = (self.layout, self.reached, &reference.symbol);
@@ -397,6 +400,26 @@ impl<'a> Writer<'_, 'a> {
             },
         };
         written.map_err(|misfit| self.misfit(section, reference, addend, misfit))
+    }
+
+    /// Notes that four bytes want the address of something from outside, or its distance from them.
+    fn narrow_address(
+        &mut self,
+        section: usize,
+        reference: &Reference<'_>,
+        at: u64,
+        is_distance: bool,
+    ) -> Result<(), LinkError> {
+        let import = self.import(reference.symbol_index, Word::Address)?;
+        let field = narrow(at)?;
+        self.parts.narrow_fixups.push((field, import));
+        let mut value = reference.addend;
+        if is_distance {
+            self.parts.low_fixups.push(field | LOW_SUBTRACTS);
+            value = value.wrapping_sub(at as i64);
+        }
+        self.write(Form::Number(Range::Signed32), at, value)?
+            .map_err(|misfit| self.misfit(section, reference, value, misfit))
     }
 
     /// Writes an address in the image into the field at `at`, to which what the image lies at is added

@@ -186,7 +186,7 @@ impl Action {
                 From::Zero => matches!(form, Form::Aarch64(_)),
                 From::Place | From::SlotTable | From::Symbol(_) | From::Nowhere => false,
             },
-            Self::Word(_) | Self::NarrowOffset(_) => false,
+            Self::Word(_) | Self::NarrowOffset(_) | Self::NarrowAddress { .. } => false,
         }
     }
 }

@@ -10,6 +10,7 @@ use rekindle_loader::{NativeLoader, Options};
 /// What such code has beside the kinds of other code.
 pub(crate) const KINDS: &[(u32, &str)] = &[
     (elf::R_X86_64_64, "R_X86_64_64"),
+    (elf::R_X86_64_PC32, "R_X86_64_PC32"),
     (elf::R_X86_64_32, "R_X86_64_32"),
     (elf::R_X86_64_32S, "R_X86_64_32S"),
     (elf::R_X86_64_16, "R_X86_64_16"),
@@ -17,7 +18,12 @@ pub(crate) const KINDS: &[(u32, &str)] = &[
 ];
 
 /// Those that compilers emit.
-pub(crate) const EMITTED: &[u32] = &[elf::R_X86_64_64, elf::R_X86_64_32, elf::R_X86_64_32S];
+pub(crate) const EMITTED: &[u32] = &[
+    elf::R_X86_64_64,
+    elf::R_X86_64_PC32,
+    elf::R_X86_64_32,
+    elf::R_X86_64_32S,
+];
 
 /// Links, loads, runs and compares one case.
 pub(crate) fn try_case(case: &Case, linker: Option<&str>) -> Answer<Happened> {
@@ -62,6 +68,13 @@ pub(crate) const CASES: &[Case] = &[
         "a function of the process, in text",
         "test: subq $8, %rsp; movq $-42, %rdi; movabsq $labs, %rax; call *%rax; addq $8, %rsp; ret",
     ),
+    run(
+        elf::R_X86_64_PC32,
+        "a weak symbol that nobody has",
+        ".weak absent
+         test: movslq field(%rip), %rax; leaq field(%rip), %rdx; addq %rdx, %rax; addl $42, %eax; ret
+         .section .rodata; field: .long absent - .",
+    ),
     both(
         elf::R_X86_64_32,
         "data of the image",
@@ -103,12 +116,6 @@ pub(crate) const CASES: &[Case] = &[
         ".weak absent
          test: movl $absent, %eax; addl $42, %eax; ret",
     ),
-    refuse(
-        elf::R_X86_64_32,
-        "beyond data of the process, as data",
-        "test: movl $42, %eax; ret
-         .data; .globl data_start; data_start: .reloc ., R_X86_64_32, outside_data + 16; .long 0",
-    ),
     refuse(elf::R_X86_64_32, "out of reach", "test: movl $test + 0x70000000, %eax; ret"),
     both(
         elf::R_X86_64_32S,
@@ -141,10 +148,11 @@ pub(crate) const CASES: &[Case] = &[
         "test: subq $8, %rsp; movq $labs, (%rsp); movq $-42, %rdi; movq (%rsp), %rax; call *%rax
          addq $8, %rsp; ret",
     ),
-    refuse(
+    run(
         elf::R_X86_64_32S,
-        "data of the process, indexed beyond",
-        "test: movl outside_data + 4(, %rcx, 4), %eax; ret",
+        "a weak symbol that nobody has, indexed",
+        ".weak absent
+         test: xorl %ecx, %ecx; leaq absent + 42(, %rcx, 8), %rax; ret",
     ),
     refuse(elf::R_X86_64_16, "in text", "test: movw $test, %ax; ret; nop"),
     refuse(elf::R_X86_64_8, "in text", "test: movb $test, %al; ret; nop; nop"),

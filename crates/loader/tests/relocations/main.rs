@@ -213,8 +213,7 @@ impl Suite {
         let (before, rest) = page.split_at(start.unwrap_or(page.len()));
         let after = rest.get(2..).and_then(|rest| rest.find("\n## "));
         let after = after.and_then(|at| rest.get(at + 2..)).unwrap_or("");
-        let gap = if after.is_empty() { "" } else { "\n" };
-        std::fs::write(&path, format!("{before}{head}{rows}{gap}{after}"))?;
+        std::fs::write(&path, format!("{before}{head}{rows}{after}"))?;
         Ok(())
     }
 }

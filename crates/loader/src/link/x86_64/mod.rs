@@ -178,13 +178,16 @@ fn ordinary(field: &Field<'_, '_>) -> Result<Action, LinkError> {
                 _ => Range::Signed32,
             };
             // Of a function a stub does; so does the beginning of one for its beginning alone, and only
-            // if there is one at all.
+            // if there is one at all. Everything else has to be low itself, or not to be there.
             let is_stub = field.reference.addend == 0 && symbol.binding != Binding::Weak;
             match (inside, is_stub) {
                 (true, _) => value(To::Symbol, From::Nowhere, range),
                 (false, true) => value(To::Stub, From::Nowhere, range),
-                (false, false) => return Err(direct(field)),
+                (false, false) => Action::NarrowAddress { is_distance: false },
             }
+        }
+        elf::R_X86_64_PC32 if outside && field.input.may_be_low => {
+            Action::NarrowAddress { is_distance: true }
         }
         elf::R_X86_64_PC64
         | elf::R_X86_64_PC32
