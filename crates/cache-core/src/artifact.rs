@@ -104,7 +104,11 @@ pub trait Hasher {
     /// The key under which a definition is found by its analysed form, whose digest is `canonical`.
     fn canonical_key(&self, canonical: &Digest) -> FormKey;
     /// The key of what a unit compiles to, given what it depends on.
-    fn object_key(&self, unit: &Digest, dependencies: &[Dependency]) -> ObjectKey;
+    fn object_key<'d>(
+        &self,
+        unit: &Digest,
+        dependencies: impl IntoIterator<Item = &'d Dependency>,
+    ) -> ObjectKey;
 }
 
 /// Compiles units to objects.

@@ -167,8 +167,12 @@ impl Hasher for Environment {
         FormKey(builder.digest(&self.digest).digest(canonical).finish())
     }
 
-    fn object_key(&self, unit: &Digest, dependencies: &[Dependency]) -> ObjectKey {
-        let mut sorted: Vec<_> = dependencies.iter().collect();
+    fn object_key<'d>(
+        &self,
+        unit: &Digest,
+        dependencies: impl IntoIterator<Item = &'d Dependency>,
+    ) -> ObjectKey {
+        let mut sorted: Vec<_> = dependencies.into_iter().collect();
         sorted.sort();
         sorted.dedup();
         let mut builder = DigestBuilder::new("rekindle object key");

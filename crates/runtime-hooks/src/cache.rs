@@ -203,7 +203,7 @@ impl<B: Backend> CacheBuilder<B> {
         Ok(Cache {
             backend: Arc::new(self.backend),
             symbols: self.symbols,
-            environment,
+            environment: Arc::new(environment),
             providers,
             kept,
             ledger,
@@ -249,7 +249,7 @@ impl<B: Backend> CacheBuilder<B> {
 pub struct Cache<B: Backend> {
     pub(crate) backend: Arc<B>,
     pub(crate) symbols: SymbolTable,
-    pub(crate) environment: Environment,
+    pub(crate) environment: Arc<Environment>,
     /// The modules whose identity is part of the environment.
     pub(crate) providers: BTreeSet<Provider>,
     /// `None` if the cache is off.

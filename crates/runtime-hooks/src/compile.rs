@@ -1,5 +1,6 @@
 //! The miss: the host's front end, and code for what it gave.
 
+use crate::asked::Asked;
 use crate::cache::{Backend, Session};
 use crate::compilation::{Compilation, UnitSource};
 use crate::error::EvalError;
@@ -11,7 +12,7 @@ use crate::recorder::Recorder;
 use crate::unkept::Fault;
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::{Code, Compiled, Compiler, Image, Loader, SideTable};
-use rekindle_cache_core::key::{Definition, FormKey};
+use rekindle_cache_core::key::FormKey;
 use std::time::Instant;
 
 impl<B: Backend> Session<B> {
@@ -19,7 +20,7 @@ impl<B: Backend> Session<B> {
     /// is changed if it turns out to be one after all, or that the code must not be kept.
     pub(crate) fn compile<E>(
         &self,
-        definition: &Definition<'_>,
+        asked: &Asked<'_>,
         key: FormKey,
         host: &dyn Host,
         compile: impl FnOnce(&Recorder<'_>) -> Result<Compilation<B::Unit>, E>,
@@ -33,7 +34,7 @@ impl<B: Backend> Session<B> {
             *outcome = Outcome::Bypass(reason);
         }
         let fresh = Fresh {
-            definition,
+            asked,
             key,
             recorded,
             canonical: compilation.unit.canonical(),
@@ -45,7 +46,7 @@ impl<B: Backend> Session<B> {
                 self.look_up_analysed(kept.store(), canonical, &compilation, host)
         {
             *outcome = Outcome::SecondHit(reason.clone());
-            self.keep_known(kept, fresh, &compilation, known);
+            self.keep_known(kept, fresh, split(compilation).1, known);
             return Ok(loaded);
         }
         let (source, compilation) = split(compilation);
@@ -65,12 +66,13 @@ impl<B: Backend> Session<B> {
                 if let Some(kept) = self.cache.kept.as_ref() {
                     let object = loaded.names.object;
                     let known = self.known(compiled, image, &libraries, digest, object);
-                    self.keep(kept, fresh, &compilation, known);
+                    self.keep(kept, fresh, compilation, known);
                 }
                 Ok(loaded)
             }
             Err(fault) => {
-                self.run_refused(fault, definition.name, &unit, &compilation, host, outcome)
+                let name = asked.definition.name;
+                self.run_refused(fault, name, &unit, &compilation, host, outcome)
             }
         }
     }

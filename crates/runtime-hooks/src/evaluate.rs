@@ -7,6 +7,7 @@
 //! | a record of what was compiled | `keep.rs` |
 //! | code that is in the process already | `shared.rs` |
 
+use crate::asked::Asked;
 use crate::cache::{Backend, Session};
 use crate::compilation::Compilation;
 use crate::definitions::{NameId, Ordinal, Standing};
@@ -186,11 +187,13 @@ impl<B: Backend> Session<B> {
                 }
             },
         };
-        let result = self.compile(definition, key, host, compile, &mut outcome);
+        let asked = Asked::new(definition);
+        let result = self.compile(&asked, key, host, compile, &mut outcome);
         // Whoever waits for this definition looks again now.
         drop(looked);
         stopwatch.count(&outcome);
         self.cache.report(definition, &outcome);
+        self.cache.note_miss(&asked, &outcome);
         result.map(|loaded| {
             let origin = loaded.origin;
             self.begun(Held::Own(loaded), outcome, origin)

@@ -4,37 +4,37 @@
 //! store anew when it first asks for it. What the parent had not flushed by then is the parent's.
 
 use crate::flights::Flights;
+use crate::keep::Unmade;
 use crate::looks::Looks;
 use crate::outcome::{MissReason, Outcome, RejectReason};
 use crate::report::JournalQueue;
 use crate::settings::{Mode, Settings};
 use crate::statistics::Ledger;
+use crate::unmade::Deferring;
 use crate::verify::Verifier;
 use crate::watch::{Inside, Origin, Watch};
 use crate::worker::{QUEUE_BYTES, Worker};
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::fork::PerProcess;
-use rekindle_cache_core::journal::{EnvironmentPart, Miss};
-use rekindle_cache_core::key::{Environment, FormKey};
+use rekindle_cache_core::journal::EnvironmentPart;
+use rekindle_cache_core::key::FormKey;
 use rekindle_cache_core::store::{
-    Deaths, FolderStore, Limits, MemoryStore, NewRecord, Options, Store, StoreError,
+    Deaths, FolderStore, Limits, MemoryStore, Options, Store, StoreError,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A store that is opened anew in forked processes.
 pub(crate) struct Kept {
     opened: PerProcess<Opened>,
-    warned: AtomicBool,
     deadline: Duration,
     /// What is put stays in memory, as the user wished.
     is_read_only: bool,
 }
 
 struct Opened {
-    store: Arc<dyn Store>,
+    store: Arc<Deferring>,
     /// There where the store has a folder that may be written.
     journal: Option<Arc<JournalQueue>>,
     worker: Worker,
@@ -102,8 +102,10 @@ impl Kept {
             ledger.begin_process();
             let journal =
                 folder.map(|folder| Arc::new(JournalQueue::new(&folder, Arc::clone(&ledger))));
+            let store = Arc::new(Deferring::new(store));
+            let written = Arc::<Deferring>::clone(&store);
             Opened {
-                worker: Worker::new(Arc::clone(&store), journal.clone()),
+                worker: Worker::new(written, journal.clone()),
                 journal,
                 store,
                 flights,
@@ -115,7 +117,6 @@ impl Kept {
         });
         Self {
             opened,
-            warned: AtomicBool::new(false),
             deadline: settings.deadline(),
             is_read_only: settings.mode() == Mode::ReadOnly,
         }
@@ -128,12 +129,12 @@ impl Kept {
 
     /// The store, for other threads.
     pub(crate) fn shared_store(&self) -> Arc<dyn Store> {
-        Arc::clone(&self.opened.get().store)
+        Arc::<Deferring>::clone(&self.opened.get().store)
     }
 
     /// The journal, if there is one.
-    pub(crate) fn journal(&self) -> Option<Arc<JournalQueue>> {
-        self.opened.get().journal.clone()
+    pub(crate) fn journal(&self) -> Option<&Arc<JournalQueue>> {
+        self.opened.get().journal.as_ref()
     }
 
     /// Compares hits with what they compile to now.
@@ -151,13 +152,12 @@ impl Kept {
         &self.opened.get().looks
     }
 
-    /// Keeps a record; the worker writes it.
-    pub(crate) fn put(&self, record: NewRecord<'_>) {
+    /// Keeps a record; the worker makes and writes it.
+    pub(crate) fn put(&self, record: Unmade) {
         let opened = self.opened.get();
-        match opened.store.put(record) {
-            Ok(()) if self.is_read_only => {}
-            Ok(()) => opened.worker.note_put(),
-            Err(error) => self.warn_once(&error),
+        opened.store.defer(record);
+        if !self.is_read_only {
+            opened.worker.note_put();
         }
     }
 
@@ -186,14 +186,7 @@ impl Kept {
         if opened.deaths.as_ref().is_some_and(compiled)
             && let Err(error) = opened.store.write()
         {
-            self.warn_once(&error);
-        }
-    }
-
-    /// Notes a miss in the journal.
-    pub(crate) fn note_miss(&self, environment: &Environment, miss: impl FnOnce() -> Miss) {
-        if let Some(journal) = &self.opened.get().journal {
-            journal.note(environment, miss);
+            opened.store.warn_once(&error);
         }
     }
 
@@ -216,13 +209,6 @@ impl Kept {
             }
         }
     }
-
-    /// Tells of the first fault; the others say the same again.
-    fn warn_once(&self, error: &StoreError) {
-        if !self.warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!("what this process compiles may not be kept: {error}");
-        }
-    }
 }
 
 impl Drop for Kept {
@@ -237,12 +223,14 @@ impl Drop for Kept {
             tracing::warn!("not all hits that were chosen were verified: compiling takes too long");
         }
         if self.is_read_only {
+            // The host's own store may outlive this.
+            opened.store.make_all();
             return;
         }
         let deadline = self.deadline.saturating_sub(began.elapsed());
         match opened.worker.stop(deadline) {
             Some(Ok(())) => {}
-            Some(Err(error)) => self.warn_once(&error),
+            Some(Err(error)) => opened.store.warn_once(&error),
             None => tracing::warn!(
                 "what was compiled last may not be kept: the disk did not answer for {:?}",
                 self.deadline

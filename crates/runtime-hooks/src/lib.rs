@@ -13,6 +13,7 @@
 //!
 //! What makes a hit right is written down at [`Recorder`] and in the keys of `rekindle-cache-core`.
 
+mod asked;
 mod cache;
 mod compilation;
 mod compile;
@@ -38,6 +39,7 @@ pub mod settings;
 mod shared;
 mod statistics;
 mod unkept;
+mod unmade;
 mod verify;
 mod warm;
 mod watch;

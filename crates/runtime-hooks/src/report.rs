@@ -1,10 +1,11 @@
 //! Who is told what came of an evaluation: a listener, the journal of misses, and events of `tracing`.
 
+use crate::asked::{Asked, Copied};
 use crate::cache::{Backend, Cache};
 use crate::outcome::{MissReason, Outcome};
 use crate::statistics::Ledger;
 use rekindle_cache_core::Digest;
-use rekindle_cache_core::journal::{EnvironmentPart, Journal, Lines, Miss, text_digest};
+use rekindle_cache_core::journal::{EnvironmentPart, Journal, Lines, Miss};
 use rekindle_cache_core::key::{Definition, Environment};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -12,6 +13,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How many bytes of the journal may wait to be written; what comes then is left out.
 const MAX_WAITING: usize = 256 << 10;
+
+/// How many bytes of definitions may wait for their lines to be made.
+const MAX_NOTED: usize = 256 << 10;
 
 /// An evaluation, as a listener sees it: after the look-up, and before the factory runs.
 #[derive(Debug, Clone, Copy)]
@@ -62,38 +66,53 @@ impl<B: Backend> Cache<B> {
             };
             tracing::info!(target: "rekindle::explain", "{name}: {outcome}");
         }
-        let reason: &dyn std::fmt::Display = match outcome {
-            Outcome::Miss(reason) => reason,
-            Outcome::Bypass(reason) => reason,
-            Outcome::Rejected(reason) => reason,
-            Outcome::Hit | Outcome::SecondHit(_) => return,
-        };
-        if let Some(kept) = &self.kept {
-            kept.note_miss(&self.environment, || {
-                miss(definition, &self.environment, outcome.name(), reason)
-            });
+    }
+
+    /// Has what was compiled written to the journal.
+    pub(crate) fn note_miss(&self, asked: &Asked<'_>, outcome: &Outcome) {
+        if let Outcome::Hit | Outcome::SecondHit(_) = outcome {
+            return;
+        }
+        if let Some(journal) = self.kept.as_ref().and_then(|kept| kept.journal()) {
+            journal.note(&self.environment, || Noted::new(asked.copy(), outcome));
         }
     }
 }
 
-/// A line of the journal.
-pub(crate) fn miss(
-    definition: &Definition<'_>,
-    environment: &Environment,
-    outcome: &str,
-    reason: &dyn std::fmt::Display,
-) -> Miss {
-    Miss {
-        time: SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs()),
-        process: std::process::id(),
-        outcome: outcome.to_owned(),
-        name: definition.name.to_owned(),
-        context: definition.context.to_owned(),
-        text: text_digest(definition.text),
-        environment: *environment.digest(),
-        reason: reason.to_string(),
+/// A definition that was compiled, on its way into the journal.
+pub(crate) struct Noted {
+    time: u64,
+    definition: Arc<Copied>,
+    outcome: Outcome,
+}
+
+impl Noted {
+    pub(crate) fn new(definition: Arc<Copied>, outcome: &Outcome) -> Self {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            time: time.map_or(0, |since| since.as_secs()),
+            definition,
+            outcome: outcome.clone(),
+        }
+    }
+
+    fn miss(&self, environment: &Environment, process: u32) -> Miss {
+        let definition = self.definition.definition();
+        Miss {
+            time: self.time,
+            process,
+            outcome: self.outcome.name().to_owned(),
+            name: definition.name.to_owned(),
+            context: definition.context.to_owned(),
+            text: self.definition.text_digest(),
+            environment: *environment.digest(),
+            reason: match &self.outcome {
+                Outcome::Miss(reason) | Outcome::SecondHit(reason) => reason.to_string(),
+                Outcome::Bypass(reason) => reason.to_string(),
+                Outcome::Rejected(reason) => reason.to_string(),
+                Outcome::Hit => String::new(),
+            },
+        }
     }
 }
 
@@ -108,8 +127,31 @@ pub(crate) struct JournalQueue {
 #[derive(Default)]
 struct Waiting {
     lines: Lines,
-    /// The environment has been described.
+    /// What no lines have been made of yet, which is not the evaluating threads' work.
+    noted: Vec<Noted>,
+    noted_bytes: usize,
+    /// All that is noted is of one environment, which is described before the first line.
+    environment: Option<Arc<Environment>>,
     is_described: bool,
+}
+
+impl Waiting {
+    fn make_lines(&mut self) {
+        self.noted_bytes = 0;
+        let Some(environment) = &self.environment else {
+            return;
+        };
+        let process = std::process::id();
+        for noted in self.noted.drain(..) {
+            if self.lines.len() > MAX_WAITING {
+                continue;
+            }
+            if !std::mem::replace(&mut self.is_described, true) {
+                self.lines.environment(environment);
+            }
+            self.lines.miss(&noted.miss(environment, process));
+        }
+    }
 }
 
 impl JournalQueue {
@@ -122,20 +164,28 @@ impl JournalQueue {
         }
     }
 
-    pub(crate) fn note(&self, environment: &Environment, miss: impl FnOnce() -> Miss) {
+    pub(crate) fn note(&self, environment: &Arc<Environment>, noted: impl FnOnce() -> Noted) {
         let mut waiting = crate::lock(&self.waiting);
         if waiting.lines.len() > MAX_WAITING {
             return;
         }
-        if !std::mem::replace(&mut waiting.is_described, true) {
-            waiting.lines.environment(environment);
+        let environment = || Arc::clone(environment);
+        waiting.environment.get_or_insert_with(environment);
+        let noted = noted();
+        waiting.noted_bytes += size_of::<Noted>() + noted.definition.len();
+        waiting.noted.push(noted);
+        if waiting.noted_bytes > MAX_NOTED {
+            waiting.make_lines();
         }
-        waiting.lines.miss(&miss());
     }
 
     /// Writes what waits. A fault loses it, which harms nobody.
     pub(crate) fn write(&self) {
-        let lines = std::mem::take(&mut crate::lock(&self.waiting).lines);
+        let lines = {
+            let mut waiting = crate::lock(&self.waiting);
+            waiting.make_lines();
+            std::mem::take(&mut waiting.lines)
+        };
         if let Err(error) = lines.append_to(&self.folder) {
             tracing::debug!(%error, "the journal of misses is not written");
         }

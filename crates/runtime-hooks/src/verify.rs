@@ -11,13 +11,14 @@
 //! cache waits for them, up to the deadline. A hit that shares code which is in the process already
 //! is not chosen: that code had its turn.
 
+use crate::asked::Copied;
 use crate::cache::{Backend, Session};
 use crate::compilation::Compilation;
 use crate::host::Host;
 use crate::kept::Kept;
 use crate::outcome::{Outcome, RejectReason};
 use crate::recorder::Recorder;
-use crate::report::{Event, miss};
+use crate::report::{Event, Noted};
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::Compiler;
 use rekindle_cache_core::key::{Definition, FormKey};
@@ -92,38 +93,33 @@ impl<B: Backend> Session<B> {
         let backend = Arc::clone(&self.cache.backend);
         let counters = Arc::clone(&self.counters);
         let listener = self.cache.listener.clone();
-        let environment = self.cache.environment.clone();
-        let (store, journal) = (kept.shared_store(), kept.journal());
-        let [name, text, context] =
-            [definition.name, definition.text, definition.context].map(str::to_owned);
+        let environment = Arc::clone(&self.cache.environment);
+        let (store, journal) = (kept.shared_store(), kept.journal().cloned());
+        let copied = Arc::new(Copied::of(definition));
         verifier.add(Box::new(move || {
             let compared = unit.and_then(|unit| compare(&*backend, &unit, &expected));
             counters.verified(compared.is_ok());
             let Err(what) = compared else {
                 return;
             };
+            let definition = copied.definition();
             tracing::warn!(
-                name,
+                name = definition.name,
                 what,
                 "a hit was wrong: its host did not tell of all that it depends on"
             );
             // So that the code is not shared any longer either.
             verdicts.fetch_add(1, Ordering::Release);
             store.report_damage(&key, &format!("verification: {what}"));
-            let definition = Definition {
-                name: &name,
-                text: &text,
-                context: &context,
-            };
-            let reason = RejectReason::Verification(what);
+            let outcome = Outcome::Rejected(RejectReason::Verification(what));
             if let Some(journal) = journal {
-                let note = || miss(&definition, &environment, "rejected", &reason);
-                journal.note(&environment, note);
+                let noted = || Noted::new(Arc::clone(&copied), &outcome);
+                journal.note(&environment, noted);
             }
             if let Some(listener) = listener {
                 listener(&Event {
                     definition: &definition,
-                    outcome: &Outcome::Rejected(reason),
+                    outcome: &outcome,
                 });
             }
         }));

@@ -9,6 +9,7 @@
 //! The front end goes through the program in order, on one thread. Code is made of its units by a
 //! [`Crew`], and brought in and kept on the session's own thread again.
 
+use crate::asked::{Asked, Copied};
 use crate::cache::{Backend, Session};
 use crate::compilation::Compilation;
 use crate::compile::split;
@@ -28,6 +29,7 @@ use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::Hasher;
 use rekindle_cache_core::key::{Definition, FormKey};
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A definition whose factory has not run, and whose code may be in the making.
@@ -51,9 +53,7 @@ enum Ready<B: Backend> {
 /// What is known of a definition before its code is made.
 struct Coming<B: Backend> {
     awaited: Awaited<B::Unit>,
-    name: String,
-    text: String,
-    context: String,
+    definition: Arc<Copied>,
     key: FormKey,
     recorded: Recorded,
     canonical: Option<Digest>,
@@ -100,17 +100,18 @@ where
     ) -> Result<PutOff<B>, EvalError<E>> {
         let _stopwatch = Stopwatch::start(&self.counters);
         let key = self.cache.environment.form_key(definition);
+        let asked = Asked::new(definition);
         let outcome = match self.cache.kept.as_ref() {
             None => Outcome::Bypass(BypassReason::Off),
             Some(kept) => match self.look_up_and_catch_up(kept, &key, host) {
-                Ok(loaded) => return Ok(self.arrived(definition, host, loaded, Outcome::Hit)),
+                Ok(loaded) => return Ok(self.arrived(&asked, host, loaded, Outcome::Hit)),
                 Err(refusal) => {
                     let refusal = self.cache.explained(definition, refusal);
                     kept.with_deaths(&key, refusal)
                 }
             },
         };
-        self.compile_later(crew, definition, key, host, compile, outcome)
+        self.compile_later(crew, &asked, key, host, compile, outcome)
     }
 
     /// Looks a definition up. Where a record depends on the behaviour of what was put off, that is made up
@@ -142,7 +143,7 @@ where
     fn compile_later<E>(
         &self,
         crew: &Crew<B>,
-        definition: &Definition<'_>,
+        asked: &Asked<'_>,
         key: FormKey,
         host: &dyn Host,
         compile: impl FnOnce(&Recorder<'_>) -> Result<Compilation<B::Unit>, E>,
@@ -163,20 +164,20 @@ where
         {
             let outcome = Outcome::SecondHit(reason.clone());
             let fresh = Fresh {
-                definition,
+                asked,
                 key,
                 recorded,
                 canonical: Some(canonical),
                 began,
             };
-            self.keep_known(kept, fresh, &compilation, known);
-            return Ok(self.arrived(definition, host, loaded, outcome));
+            self.keep_known(kept, fresh, split(compilation).1, known);
+            return Ok(self.arrived(asked, host, loaded, outcome));
         }
         if matches!(outcome, Outcome::Bypass(_)) {
             let (unit, compilation) = split(compilation);
             let unit = unit.into_unit();
             let loaded = self.run_unkept(&unit, &compilation, host)?;
-            return Ok(self.arrived(definition, host, loaded, outcome));
+            return Ok(self.arrived(asked, host, loaded, outcome));
         }
         let (source, compilation) = split(compilation);
         // Its object is not there yet, and is not asked for before it is.
@@ -184,9 +185,7 @@ where
         let ordinal = self.put_off(&names, host);
         let coming = Coming {
             awaited: crew.take_on(source, &compilation.factory),
-            name: definition.name.to_owned(),
-            text: definition.text.to_owned(),
-            context: definition.context.to_owned(),
+            definition: asked.copy(),
             key,
             recorded,
             canonical,
@@ -204,13 +203,14 @@ where
     /// Code that is there already.
     fn arrived(
         &self,
-        definition: &Definition<'_>,
+        asked: &Asked<'_>,
         host: &dyn Host,
         loaded: Loaded<B>,
         outcome: Outcome,
     ) -> PutOff<B> {
         self.counters.count(&outcome);
-        self.cache.report(definition, &outcome);
+        self.cache.report(&asked.definition, &outcome);
+        self.cache.note_miss(asked, &outcome);
         PutOff {
             ordinal: self.put_off(&loaded.names, host),
             outcome,
@@ -256,9 +256,7 @@ where
         let made = crew.wait_for(coming.awaited);
         let _stopwatch = Stopwatch::start(&self.counters);
         let Coming {
-            name,
-            text,
-            context,
+            definition,
             key,
             recorded,
             canonical,
@@ -267,18 +265,14 @@ where
             front,
             ..
         } = *coming;
-        let definition = Definition {
-            name: &name,
-            text: &text,
-            context: &context,
-        };
+        let asked = Asked::of(&definition);
         let Some(made) = made else {
             let defect = "the compiler panicked";
             return Err(EvalError::Compile(defect.into()));
         };
         let took = front + made.took;
         let fresh = Fresh {
-            definition: &definition,
+            asked: &asked,
             key,
             recorded,
             canonical,
@@ -286,9 +280,10 @@ where
                 .checked_sub(took)
                 .unwrap_or_else(Instant::now),
         };
-        let brought_in = self.bring_in(made, fresh, &compilation, host, &mut put_off.outcome);
+        let brought_in = self.bring_in(made, fresh, compilation, host, &mut put_off.outcome);
         self.counters.count(&put_off.outcome);
-        self.cache.report(&definition, &put_off.outcome);
+        self.cache.report(&asked.definition, &put_off.outcome);
+        self.cache.note_miss(&asked, &put_off.outcome);
         let mut loaded = brought_in?;
         names.object = loaded.names.object;
         loaded.names = names;
@@ -301,7 +296,7 @@ where
         &self,
         made: Made<B::Unit>,
         fresh: Fresh<'_>,
-        compilation: &Compilation<()>,
+        compilation: Compilation<()>,
         host: &dyn Host,
         outcome: &mut Outcome,
     ) -> Result<Loaded<B>, EvalError<Infallible>> {
@@ -311,11 +306,11 @@ where
             product,
             ..
         } = made;
-        let name = fresh.definition.name;
+        let name = fresh.asked.definition.name;
         let fault = match product {
             Ok(product) => {
                 let (compiled, image, object) = (product.compiled, product.image, product.object);
-                match self.load_fresh(compilation, &compiled, &image, object, host) {
+                match self.load_fresh(&compilation, &compiled, &image, object, host) {
                     Ok((loaded, libraries)) => {
                         if let Some(kept) = self.cache.kept.as_ref() {
                             let known = self.known(compiled, image, &libraries, digest, object);
@@ -328,7 +323,7 @@ where
             }
             Err(fault) => fault,
         };
-        self.run_refused(fault, name, &unit, compilation, host, outcome)
+        self.run_refused(fault, name, &unit, &compilation, host, outcome)
     }
 
     /// Settles a definition and hands over its factory, to be run now.

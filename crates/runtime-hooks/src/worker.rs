@@ -1,7 +1,8 @@
 //! The background worker: writing, sealing, merging and pruning happen on its thread, not on those that
 //! evaluate.
 //!
-//! What is put waits in the store's memory, which is the worker's queue. It is bounded: when more than
+//! What is put waits to be made a record, as `unmade.rs` says, and then in the store's memory, which is the
+//! worker's queue. It is bounded: when more than
 //! [`QUEUE_BYTES`] wait, because the disk is slow, the thread that puts the next record writes what
 //! waits, so nothing is lost and memory stays flat. Should the worker itself be held up in a write, nobody
 //! waits for it: 64 MiB may gather, or an eighth of what the store may have, and what is put beyond that is
