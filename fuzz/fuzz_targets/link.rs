@@ -17,6 +17,12 @@ fuzz_target!(|bytes: &[u8]| {
     let count = if second.is_empty() { 1 } else { 2 };
     let mut options = Options::default();
     options.position_dependent = true;
+    options.gdb = true;
+    let debug = NativeLoader::with_options(options).prepare_objects(&objects[..count], &["test"]);
+    if let Ok(image) = debug {
+        check(&image.bytes).expect("debug information is a part of an image as others");
+    }
+    options.gdb = false;
     let low = NativeLoader::with_options(options);
     match low.prepare_objects(&objects[..count], &["test"]) {
         Ok(image) => {

@@ -87,6 +87,12 @@ const NEEDED: &[Needed] = &[
         required: false,
     },
     Needed {
+        found_by: Programs(&["gdb"]),
+        purpose: "a debugger, to be told of loaded code",
+        package: "gdb",
+        required: false,
+    },
+    Needed {
         found_by: Library("libsqlite3.a"),
         purpose: "a whole library to run through the loader",
         package: "libsqlite3-dev",

@@ -55,6 +55,7 @@
 //! | `memory` | windows of executable memory, the unwinder, `dlsym` | yes, behind small interfaces |
 //! | `load`, `resolve` | image to code | to run initialisers |
 //! | `tls` | thread-locals of images, and of the host's modules | to read and hand out blocks |
+//! | `symbol_file` | what debuggers are told, as a file | none |
 //! | `shared`, `modules`, `provided` | what is one per process; what its modules have | to read their tables |
 //!
 //! # What is linked
@@ -84,6 +85,7 @@
 //! description or an error. Code that runs can do anything, so [`load`](Loader::load) is `unsafe`: who
 //! wrote the image is the trust boundary, and a checksum is no signature.
 
+mod augmentation;
 mod code;
 mod error;
 #[forbid(unsafe_code)]
@@ -96,6 +98,8 @@ mod modules;
 mod provided;
 mod resolve;
 mod shared;
+#[forbid(unsafe_code)]
+mod symbol_file;
 mod tls;
 mod unload;
 
@@ -106,7 +110,9 @@ pub use memory::process::{Module, ProcessImport};
 pub use shared::SharingStatistics;
 pub use unload::UnloadError;
 
+use link::Wishes;
 use load::Runtime;
+use memory::debugger::Debugger;
 use memory::process::ProcessSymbols;
 use memory::profile::Profile;
 use memory::room::Windows;
@@ -123,7 +129,7 @@ use tls::host::HostVariables;
 /// using it and gets fresh memory; code that was loaded before the fork runs in both.
 pub struct NativeLoader {
     runtime: PerProcess<Runtime>,
-    position_dependent: bool,
+    wishes: Wishes,
 }
 
 /// How a [`NativeLoader`] gets its memory.
@@ -141,6 +147,11 @@ pub struct Options {
     /// Keep to what the host's `Symbols` give: names that they do not know are not looked up in the
     /// process, so that an image cannot depend on what nobody has declared.
     pub host_symbols_only: bool,
+    /// Tell GDB of loaded code by its interface for that, and keep debug information in images that are linked:
+    /// then it breaks at functions by their names, and shows where a frame is in the source. It need not be there
+    /// yet. Goes with anonymous memory, as a debugger cannot write a breakpoint to what is shared. Costs some tens of microseconds for each image, and stops while a debugger is there; the images are
+    /// larger by their debug information.
+    pub gdb: bool,
     /// Write a line for each exported function to `perf-PID.map` in the temporary folder, where
     /// Linux `perf` and others look for it. Goes with anonymous memory, as `perf` ignores the file for
     /// code in a memfd. Costs a system call for each image.
@@ -193,14 +204,18 @@ impl NativeLoader {
     pub fn with_options(options: Options) -> Self {
         let last: Mutex<Option<Arc<Registry>>> = Mutex::new(None);
         Self {
-            position_dependent: options.position_dependent,
+            wishes: Wishes {
+                may_be_low: options.position_dependent,
+                keep_debug: options.gdb,
+            },
             runtime: PerProcess::new(move || Runtime {
                 host_symbols_only: options.host_symbols_only,
                 low_windows: OnceLock::new(),
+                debugger: options.gdb.then(Debugger::default),
                 registry: inherit(&last),
                 host_variables: HostVariables::default(),
                 windows: Windows::new(
-                    options.anonymous_memory || options.perf_map,
+                    options.anonymous_memory || options.perf_map || options.gdb,
                     Profile::new(options.perf_map, options.jitdump, &std::env::temp_dir()),
                 ),
                 process: ProcessSymbols::default(),
@@ -214,11 +229,7 @@ impl NativeLoader {
     /// # Errors
     /// As for [`prepare`](Loader::prepare), and a name that two of the objects define.
     pub fn prepare_objects(&self, objects: &[&[u8]], roots: &[&str]) -> Result<Image, LoadError> {
-        Ok(Image::new(link::link(
-            objects,
-            roots,
-            self.position_dependent,
-        )?))
+        Ok(Image::new(link::link(objects, roots, self.wishes)?))
     }
 
     /// How often variables that have to be one per process were shared, and how often they could not be.

@@ -13,6 +13,7 @@ use crate::image::outline::Shape;
 use crate::image::read::Description;
 use crate::image::{narrow, outline};
 use crate::memory::copy::copy_with_checksum;
+use crate::memory::debugger::{self, Debugger};
 use crate::memory::finalise;
 use crate::memory::low;
 use crate::memory::process::ProcessSymbols;
@@ -36,6 +37,8 @@ pub(crate) struct Runtime {
     pub(crate) process: ProcessSymbols,
     pub(crate) host_variables: HostVariables,
     pub(crate) registry: Arc<Registry>,
+    /// Debuggers are told of what is loaded.
+    pub(crate) debugger: Option<Debugger>,
     /// Nothing is looked up in the process.
     pub(crate) host_symbols_only: bool,
 }
@@ -163,7 +166,8 @@ pub(crate) unsafe fn load(
     };
     let initialisers = description.initialisers();
     let profile = &windows.profile;
-    let names = profile.is_wanted().then(|| description.named_places());
+    let is_told = profile.is_wanted() || runtime.debugger.is_some();
+    let names = is_told.then(|| description.named_places());
     let names: Vec<(usize, String)> = names
         .into_iter()
         .flatten()
@@ -176,6 +180,20 @@ pub(crate) unsafe fn load(
         let mut names = names.iter().map(|(at, name)| (*at, &**name)).collect();
         // SAFETY: the code is in place.
         unsafe { profile.loaded(code.text(), &mut names) };
+    }
+    if let Some(debugger) = &runtime.debugger {
+        let unwind = unwind
+            .as_ref()
+            .map(|(_, range)| base + range.start..base + range.end);
+        let image = debugger::Image {
+            base,
+            text: code.text(),
+            names,
+            unwind,
+            tables: code.side_tables.to_vec(),
+        };
+        // SAFETY: the image is in place, and unloading tells of its end.
+        unsafe { debugger.loaded(image) };
     }
     if code.data_size > 0 {
         symbols.placed(code.data());

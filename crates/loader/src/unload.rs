@@ -39,6 +39,9 @@ pub(crate) unsafe fn unload(runtime: &Runtime, code: Code) -> Result<(), UnloadE
     }
     // SAFETY: the caller vouches that the code is in place and trusted.
     unsafe { finalise::run(&code.payload()) };
+    if let Some(debugger) = &runtime.debugger {
+        debugger.unloaded(code.base);
+    }
     if let Some(module) = code.thread_module {
         // Blocks that threads have of it are freed with the threads, or when its number is used again.
         drop(ManuallyDrop::into_inner(module));

@@ -362,21 +362,23 @@ fn changed_objects_of_other_targets() -> Answer<()> {
     change_objects(&objects, companion)
 }
 
-/// A loader that takes code for the low 2 GiB as well.
-fn loader() -> NativeLoader {
+/// A loader that takes code for the low 2 GiB as well, and keeps debug information if `keep_debug` says so.
+fn loader(keep_debug: bool) -> NativeLoader {
     let mut options = Options::default();
     options.position_dependent = true;
+    options.gdb = keep_debug;
     NativeLoader::with_options(options)
 }
 
 /// Links changed copies of `objects`, some of them together with `companion`.
 fn change_objects(objects: &[Vec<u8>], companion: &[u8]) -> Answer<()> {
     let parts: Vec<_> = objects.iter().map(|object| parts_of(object)).collect();
-    let loader = loader();
+    let loaders = [loader(false), loader(true)];
     let mut random = Random::new(1);
     let (mut linked, mut refused) = (0, 0);
     for round in 0..rounds() {
         let which = (round % objects.len() as u64) as usize;
+        let loader = random.pick(&loaders);
         let mut object = objects[which].clone();
         change(&mut random, &mut object, &parts[which]);
         let mut given = vec![object.as_slice()];
@@ -407,7 +409,7 @@ fn change_objects(objects: &[Vec<u8>], companion: &[u8]) -> Answer<()> {
 
 #[test]
 fn changed_images() -> Answer<()> {
-    let loader = loader();
+    let loader = loader(true);
     let mut images = Vec::new();
     for object in objects()? {
         // What is not linked yet is not here either.

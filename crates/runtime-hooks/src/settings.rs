@@ -12,6 +12,7 @@
 //! | [`watch_deaths`](CacheBuilder::watch_deaths) | `REKINDLE_WATCH` | `on`, `off` | `on` |
 //! | [`verify`](CacheBuilder::verify) | `REKINDLE_VERIFY` | a share, from 0 to 1 | 0 |
 //! | [`deadline`](CacheBuilder::deadline) | - | a duration | 10 seconds |
+//! | `gdb` of the loader's options | `REKINDLE_DEBUGGER` | `gdb`, `off` | `off` |
 //!
 //! A variable with another value is told of in a warning and counts as not set. `REKINDLE_LOG` filters what
 //! the commands of this project print; libraries print nothing and speak through `tracing`.
@@ -37,6 +38,8 @@ pub const EXPLAIN_VARIABLE: &str = "REKINDLE_EXPLAIN";
 pub const WATCH_VARIABLE: &str = "REKINDLE_WATCH";
 /// The variable that says which share of the hits is verified.
 pub const VERIFY_VARIABLE: &str = "REKINDLE_VERIFY";
+/// The variable that says which debugger is told of code.
+pub const DEBUGGER_VARIABLE: &str = "REKINDLE_DEBUGGER";
 
 /// What a cache may do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -115,6 +118,11 @@ impl Settings {
     pub(crate) fn deadline(&self) -> Duration {
         self.deadline.unwrap_or(Self::DEADLINE)
     }
+}
+
+/// Whether gdb is to be told of code: asked by loaders, which are there before their cache.
+pub(crate) fn debugger() -> bool {
+    from_environment(DEBUGGER_VARIABLE, &[("gdb", true), ("off", false)]).unwrap_or(false)
 }
 
 const SWITCH: [(&str, bool); 2] = [("on", true), ("off", false)];

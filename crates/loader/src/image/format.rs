@@ -91,7 +91,7 @@
 //! # Side tables
 //!
 //! Parts of the payload that code does not use but the host may, each with a name: traps, stack maps,
-//! source positions.
+//! source positions. Debug information is there as side tables, too, if it was kept.
 //!
 //! # Extension
 //!
@@ -126,6 +126,10 @@ pub(crate) const MACHINE_X86_64: u16 = 62;
 
 /// ELF's number for AArch64.
 pub(crate) const MACHINE_AARCH64: u16 = 183;
+
+/// The side table that says where offsets between sections of debug information stand: 32 bits each for the
+/// place of one, and for the number of the debug section that it counts in.
+pub(crate) const DEBUG_OFFSETS: &str = ".rekindle.debug_offsets";
 
 /// The machine of this process; 0 if no images run here.
 pub(crate) const MACHINE_HERE: u16 = if cfg!(target_arch = "x86_64") {

@@ -11,6 +11,7 @@ pub(crate) mod read;
 mod validate;
 pub(crate) mod write;
 
+pub(crate) use format::DEBUG_OFFSETS;
 pub(crate) use format::VERSION;
 pub use format::{DATA_DISTANCE, MAX_ALIGNMENT};
 pub use read::{Description, ImportedName, check};

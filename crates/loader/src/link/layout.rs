@@ -3,6 +3,7 @@
 //! Sizes are summed before a byte is written, so that an object cannot ask for memory out of
 //! proportion to its own size.
 
+use super::debug::{self, DebugLayout};
 use super::frames::Frames;
 use super::place::{Cursor, PlacedPieces, Plan};
 use super::reach::Reached;
@@ -42,6 +43,7 @@ pub(super) struct Layout {
     /// The words that the stubs of indirect functions jump through.
     pub(super) indirect: Range<u64>,
     pub(super) constants: Range<u64>,
+    pub(super) debug: DebugLayout,
     /// The initial contents of thread-locals.
     pub(super) template: Range<u64>,
     pub(super) thread_memory_size: u64,
@@ -194,6 +196,7 @@ pub(super) fn lay_out(
     };
     plan.place_all(|kind| kind == SectionKind::ReadOnly)?;
     plan.place_all(|kind| kind == SectionKind::SideTable)?;
+    let debug = debug::place(input, &mut plan)?;
     let init = plan.place_array(|kind| match kind {
         SectionKind::Initialisers(priority) | SectionKind::OldInitialisers(priority) => {
             Some(priority)
@@ -250,6 +253,7 @@ pub(super) fn lay_out(
         descriptors,
         indirect,
         constants,
+        debug,
         template: threads.template,
         thread_memory_size: threads.memory_size,
         thread_alignment: threads.alignment,

@@ -10,7 +10,7 @@
 //! | reach | [`reach`] | what the roots need: sections, pieces, slots, stubs, common symbols |
 //! | lay out | [`layout`], [`place`] | a place for each of these |
 //! | share | [`shared`] | which variables may be another image's |
-//! | relocate | [`relocate`](self::relocate), [`imports`], [`slots`] | the bytes, and what is left to fix up |
+//! | relocate | [`relocate`](self::relocate), [`imports`], [`slots`], [`debug`] | the bytes, and what is left to fix up |
 //!
 //! What depends on the machine and the format is behind one seam, [`target`]: a [`Reference`] says in
 //! the same words for all targets what a relocation asks for ([`reference`](self::reference)), and each
@@ -22,6 +22,7 @@
 //! the size of the object.
 
 mod aarch64;
+mod debug;
 mod frames;
 mod imports;
 mod layout;
@@ -42,15 +43,23 @@ mod x86_64;
 use crate::error::LinkError;
 use crate::image::write::{self, Parts};
 
-/// Links `objects` into the bytes of one image that exports `roots`. It may be one for the low 2 GiB if
-/// `may_be_low` says so.
+/// What is linked beyond what every image has.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wishes {
+    /// Code that has to lie in the low 2 GiB is linked, too.
+    pub(crate) may_be_low: bool,
+    /// Debug information is kept.
+    pub(crate) keep_debug: bool,
+}
+
+/// Links `objects` into the bytes of one image that exports `roots`.
 pub(crate) fn link(
     objects: &[&[u8]],
     roots: &[&str],
-    may_be_low: bool,
+    wishes: Wishes,
 ) -> Result<Vec<u8>, LinkError> {
     let translated = macho::translate(objects)?;
-    let input = read::Input::parse(objects, &translated, may_be_low)?;
+    let input = read::Input::parse(objects, &translated, wishes)?;
     let frames = frames::split(&input)?;
     let reached = reach::reach(&input, &frames, roots)?;
     let layout = layout::lay_out(&input, &frames, &reached)?;

@@ -170,7 +170,7 @@ impl<'p, 'a> Plan<'p, 'a> {
         })
     }
 
-    fn place(&mut self, index: usize) -> Result<(), LinkError> {
+    pub(super) fn place(&mut self, index: usize) -> Result<(), LinkError> {
         let section = self.input.section(index)?;
         let place = self.cursor.take(section.size, section.alignment)?;
         if let Some(slot) = self.sections.get_mut(index) {

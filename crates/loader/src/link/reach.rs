@@ -285,7 +285,7 @@ impl<'n> Walk<'_, '_, 'n> {
     fn meet_section(&mut self, index: usize) -> Result<(), LinkError> {
         let section = self.input.section(index)?;
         match section.kind {
-            SectionKind::NotLoaded => {
+            SectionKind::NotLoaded | SectionKind::Debug => {
                 return Err(bad(
                     "a reference to a section that is not loaded",
                     format!("section {index}"),
@@ -339,7 +339,7 @@ fn is_low(action: Action, kind: SectionKind) -> bool {
 fn is_dropped(kind: SectionKind) -> bool {
     matches!(
         kind,
-        SectionKind::NotLoaded | SectionKind::Discarded | SectionKind::Unwind
+        SectionKind::NotLoaded | SectionKind::Debug | SectionKind::Discarded | SectionKind::Unwind
     )
 }
 

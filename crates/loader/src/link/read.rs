@@ -6,6 +6,7 @@
 //! Several objects are numbered through: the sections of the second follow those of the first, and so
 //! do its symbols. A single object keeps its own numbers.
 
+use super::Wishes;
 use super::macho::Translated;
 use super::resolve;
 use super::sections::{self, Section, SectionKind};
@@ -27,8 +28,8 @@ pub(super) type Rela = Rela64<LittleEndian>;
 pub(super) struct Input<'a> {
     /// What all of them are made for.
     pub(super) target: Target,
-    /// Whether code may be linked that has to lie in the low 2 GiB.
-    pub(super) may_be_low: bool,
+    /// What is linked beyond what every image has.
+    pub(super) wishes: Wishes,
     /// Whether a branch may have to go further than it reaches.
     pub(super) has_far_text: bool,
     /// Those of all objects; each object's first is its null section.
@@ -53,12 +54,12 @@ impl<'a> Input<'a> {
     pub(super) fn parse(
         objects: &[&'a [u8]],
         translated: &'a [Option<Translated<'a>>],
-        may_be_low: bool,
+        wishes: Wishes,
     ) -> Result<Self, LinkError> {
         let mut input = Self {
             // Until the first is read.
             target: Target::X86_64,
-            may_be_low,
+            wishes,
             has_far_text: false,
             sections: Vec::new(),
             symbols: Vec::new(),
@@ -102,7 +103,7 @@ impl<'a> Input<'a> {
         if first_symbol.checked_add(symbol_count).is_none() {
             return Err(bad("more symbols than can be numbered", "symbol table"));
         }
-        sections::read_sections(&table, bytes, &mut self.sections)?;
+        sections::read_sections(&table, bytes, self.wishes.keep_debug, &mut self.sections)?;
         for section in self.sections.get_mut(first_section..).unwrap_or_default() {
             section.first_symbol = first_symbol;
             section.symbol_count = symbol_count;

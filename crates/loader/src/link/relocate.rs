@@ -48,6 +48,7 @@ pub(super) fn relocate<'a>(
     writer.thunks()?;
     writer.thread_slots()?;
     writer.indirect_functions()?;
+    writer.debug_information()?;
     let mut hashes = FxHashMap::default();
     for &(name, id) in &reached.roots {
         // Loaded code knows its exports by their hashes alone. Most images have one.
@@ -76,7 +77,9 @@ fn sizes(
     frames: &Frames,
     reached: &Reached<'_>,
 ) -> Result<(u32, u32), LinkError> {
-    let loaded = |section: &&Section<'_>| section.kind != SectionKind::NotLoaded;
+    let loaded = |section: &&Section<'_>| {
+        !matches!(section.kind, SectionKind::NotLoaded | SectionKind::Debug)
+    };
     let total = input.sections.iter().filter(loaded);
     let total = total
         .map(|section| section.size)

@@ -3,8 +3,9 @@
 use super::read::{Elf, LE, Rela, malformed_at};
 use crate::error::LinkError;
 use crate::image::{DATA_DISTANCE, MAX_ALIGNMENT};
+use object::LittleEndian;
 use object::SectionIndex;
-use object::elf;
+use object::elf::{self, SectionHeader64};
 use object::read::elf::{SectionHeader, SectionTable};
 
 /// A section, with what is needed to link it.
@@ -31,8 +32,10 @@ pub(super) struct Section<'a> {
 /// What a section becomes in an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SectionKind {
-    /// Not for memory: debug information, symbol tables.
+    /// Not for memory: symbol tables, and debug information as a rule.
     NotLoaded,
+    /// Debug information that is kept.
+    Debug,
     Text,
     /// Constants, and data that is written by relocations alone.
     ReadOnly,
@@ -77,28 +80,27 @@ impl SectionKind {
 pub(super) fn read_sections<'a>(
     table: &SectionTable<'a, Elf>,
     bytes: &'a [u8],
+    keep_debug: bool,
     sections: &mut Vec<Section<'a>>,
 ) -> Result<(), LinkError> {
     let first_section = sections.len();
     sections.reserve(table.len());
     for (SectionIndex(index), header) in table.enumerate() {
         let allocated = header.sh_flags(LE) & u64::from(elf::SHF_ALLOC) != 0;
+        let place = || format!("section {index}");
         if !allocated || index == 0 {
-            sections.push(Section {
-                name: &[],
-                kind: SectionKind::NotLoaded,
-                alignment: 1,
-                size: 0,
-                bytes: &[],
-                relocations: &[],
-                retained: false,
-                about: None,
-                first_symbol: 0,
-                symbol_count: 0,
-            });
+            let mut section = NOT_LOADED;
+            if keep_debug && is_debug(table, header) {
+                section.kind = SectionKind::Debug;
+                section.name = table
+                    .section_name(LE, header)
+                    .map_err(malformed_at(place))?;
+                section.bytes = header.data(LE, bytes).map_err(malformed_at(place))?;
+                section.size = section.bytes.len() as u64;
+            }
+            sections.push(section);
             continue;
         }
-        let place = || format!("section {index}");
         let name = table
             .section_name(LE, header)
             .map_err(malformed_at(place))?;
@@ -122,6 +124,27 @@ pub(super) fn read_sections<'a>(
         });
     }
     Ok(())
+}
+
+/// What is known of a section that is not for memory.
+const NOT_LOADED: Section<'_> = Section {
+    name: &[],
+    kind: SectionKind::NotLoaded,
+    alignment: 1,
+    size: 0,
+    bytes: &[],
+    relocations: &[],
+    retained: false,
+    about: None,
+    first_symbol: 0,
+    symbol_count: 0,
+};
+
+/// Whether a section is debug information that can be read as it is.
+fn is_debug(table: &SectionTable<'_, Elf>, header: &SectionHeader64<LittleEndian>) -> bool {
+    let name = table.section_name(LE, header).unwrap_or_default();
+    let is_compressed = header.sh_flags(LE) & u64::from(elf::SHF_COMPRESSED) != 0;
+    header.sh_type(LE) == elf::SHT_PROGBITS && name.starts_with(b".debug_") && !is_compressed
 }
 
 fn section_kind(sort: u32, flags: u64, name: &[u8]) -> SectionKind {

@@ -7,6 +7,7 @@ mod ahead;
 mod barrier;
 mod coherence;
 pub(crate) mod copy;
+pub(crate) mod debugger;
 pub(crate) mod finalise;
 mod free;
 pub(crate) mod low;

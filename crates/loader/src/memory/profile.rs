@@ -39,8 +39,8 @@ struct Dump {
 /// A function: its name, and where it lies.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Function<'a> {
-    name: &'a str,
-    range: Range<usize>,
+    pub(crate) name: &'a str,
+    pub(crate) range: Range<usize>,
 }
 
 impl Profile {
@@ -96,7 +96,10 @@ impl Profile {
 }
 
 /// The functions of `text` by the addresses of `names`.
-fn split<'a>(text: Range<usize>, names: &mut Vec<(usize, &'a str)>) -> Vec<Function<'a>> {
+pub(super) fn split<'a>(
+    text: Range<usize>,
+    names: &mut Vec<(usize, &'a str)>,
+) -> Vec<Function<'a>> {
     names.retain(|(address, _)| text.contains(address));
     names.sort_unstable();
     names.dedup_by_key(|(address, _)| *address);

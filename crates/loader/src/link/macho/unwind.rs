@@ -9,6 +9,7 @@ use super::object::Object;
 use super::relocations::is_compact_unwind;
 use super::symbols::first_of_units;
 use super::{Kind, Unit, compact, relocation};
+use crate::augmentation::{Encodings, encodings, width_of};
 use crate::error::LinkError;
 use crate::link::read::{LE, Rela, bad};
 use crate::link::sections::{Section, SectionKind};
@@ -71,13 +72,6 @@ pub(super) fn translate(object: &Object<'_>, atoms: &mut Atoms<'_>) -> Result<()
 
 /// A function: its unit and the offset in it.
 type Function = (usize, u64);
-
-/// What a common entry says of those that go with it.
-#[derive(Clone, Copy)]
-struct Encodings {
-    function: u8,
-    landing_pads: Option<u8>,
-}
 
 /// Gives the fields of `__eh_frame` that have no relocations some.
 fn complete(
@@ -150,47 +144,6 @@ fn complete(
     }
     atoms.units.get_mut(unit)?.relocations.extend(added);
     Some(())
-}
-
-/// What the augmentation of a common entry says.
-fn encodings(entry: &[u8]) -> Option<Encodings> {
-    // Length, the zero, the version, then the letters.
-    let letters = entry.get(9..)?;
-    let end = letters.iter().position(|byte| *byte == 0)?;
-    let mut rest = letters.get(end + 1..)?.iter().copied();
-    let letters = letters.get(..end)?;
-    let mut encodings = Encodings {
-        function: 0,
-        landing_pads: None,
-    };
-    if letters.first() != Some(&b'z') {
-        return Some(encodings);
-    }
-    // Factors of code and data, the return address, the length of what follows.
-    for _ in 0..4 {
-        while rest.next()? & 0x80 != 0 {}
-    }
-    for letter in letters.get(1..)? {
-        match letter {
-            b'P' => {
-                let width = width_of(rest.next()?)?;
-                rest.nth(width - 1)?;
-            }
-            b'L' => encodings.landing_pads = Some(rest.next()?),
-            b'R' => encodings.function = rest.next()?,
-            _ => {}
-        }
-    }
-    Some(encodings)
-}
-
-/// Bytes of a pointer in an encoding (`DW_EH_PE_`).
-fn width_of(encoding: u8) -> Option<usize> {
-    match encoding & 0x0f {
-        0x00 | 0x04 | 0x0c => Some(8),
-        0x03 | 0x0b => Some(4),
-        _ => None,
-    }
 }
 
 /// Where a symbol with an addend is.

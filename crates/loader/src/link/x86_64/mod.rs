@@ -113,7 +113,9 @@ fn ordinary(field: &Field<'_, '_>) -> Result<Action, LinkError> {
     let absolute = matches!(symbol.value, Value::Absolute(_));
     Ok(match field.reference.kind {
         elf::R_X86_64_64 if absolute => value(To::Symbol, From::Zero, Range::Whole),
-        elf::R_X86_64_64 if field.section.kind != SectionKind::Text || field.input.may_be_low => {
+        elf::R_X86_64_64
+            if field.section.kind != SectionKind::Text || field.input.wishes.may_be_low =>
+        {
             Action::Word(Word::Address)
         }
         elf::R_X86_64_PC64 if inside => value(To::Symbol, From::Place, Range::Whole),
@@ -172,7 +174,7 @@ fn ordinary(field: &Field<'_, '_>) -> Result<Action, LinkError> {
             }
         }
         elf::R_X86_64_32 if type_tables::is_one(field) => distance(To::SlotWithAddend),
-        elf::R_X86_64_32 | elf::R_X86_64_32S if field.input.may_be_low => {
+        elf::R_X86_64_32 | elf::R_X86_64_32S if field.input.wishes.may_be_low => {
             let range = match field.reference.kind {
                 elf::R_X86_64_32 => Range::Unsigned32,
                 _ => Range::Signed32,
@@ -186,7 +188,7 @@ fn ordinary(field: &Field<'_, '_>) -> Result<Action, LinkError> {
                 (false, false) => Action::NarrowAddress { is_distance: false },
             }
         }
-        elf::R_X86_64_PC32 if outside && field.input.may_be_low => {
+        elf::R_X86_64_PC32 if outside && field.input.wishes.may_be_low => {
             Action::NarrowAddress { is_distance: true }
         }
         elf::R_X86_64_PC64
@@ -238,7 +240,7 @@ fn direct(field: &Field<'_, '_>) -> LinkError {
 
 /// The same as [`borrowing`], for a field that may hold what it holds.
 fn allowed_borrowing(field: &Field<'_, '_>) -> Option<Borrowing> {
-    let is_allowed = field.reference.kind == elf::R_X86_64_PC32 || field.input.may_be_low;
+    let is_allowed = field.reference.kind == elf::R_X86_64_PC32 || field.input.wishes.may_be_low;
     borrowing(field.section, field.reference).filter(|_| is_allowed)
 }
 

@@ -24,7 +24,7 @@ pub(in crate::link) fn are_in(section: &Section<'_>) -> bool {
 
 /// Whether an address in four bytes is that of a type to catch.
 pub(super) fn is_one(field: &Field<'_, '_>) -> bool {
-    field.input.may_be_low && are_in(field.section)
+    field.input.wishes.may_be_low && are_in(field.section)
 }
 
 /// Says in the first bytes of a function's table that its types are found by slots.
