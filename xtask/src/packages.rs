@@ -141,6 +141,12 @@ const NEEDED: &[Needed] = &[
         required: false,
     },
     Needed {
+        found_by: Programs(&["chromium", "chromium-browser", "google-chrome"]),
+        purpose: "a browser: opens the page of `rekindle report`",
+        package: "chromium",
+        required: false,
+    },
+    Needed {
         found_by: Programs(&["valgrind"]),
         purpose: "sees what the loader reads and writes without right",
         package: "valgrind",

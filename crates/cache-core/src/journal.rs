@@ -14,11 +14,9 @@
 
 use crate::digest::Digest;
 use crate::key::Environment;
+use crate::notes;
 use crate::store::StoreError;
-use std::fs::OpenOptions;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The size at which the journal is begun anew.
 pub const MAX_BYTES: u64 = 1 << 20;
@@ -119,26 +117,7 @@ impl Lines {
     }
 
     fn line(&mut self, fields: &[&str]) {
-        for (index, field) in fields.iter().enumerate() {
-            if index > 0 {
-                self.text.push('\t');
-            }
-            for piece in field.split_inclusive(['\\', '\t', '\n', '\r']) {
-                let escaped = match piece.as_bytes().last() {
-                    Some(b'\\') => "\\\\",
-                    Some(b'\t') => "\\t",
-                    Some(b'\n') => "\\n",
-                    Some(b'\r') => "\\r",
-                    _ => {
-                        self.text.push_str(piece);
-                        continue;
-                    }
-                };
-                self.text.push_str(&piece[..piece.len() - 1]);
-                self.text.push_str(escaped);
-            }
-        }
-        self.text.push('\n');
+        notes::push_line(&mut self.text, fields);
     }
 
     /// Appends the lines to the journal in `folder`, the folder of a store's files.
@@ -150,32 +129,16 @@ impl Lines {
             return Ok(());
         }
         let path = folder.join(FILE);
-        let append = || -> io::Result<u64> {
-            let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-            let mut file = OpenOptions::new()
-                .append(true)
-                .create(true)
-                .mode(0o600)
-                .custom_flags(flags.bits().cast_signed())
-                .open(&path)?;
-            // One call, so that lines of several processes do not mix.
-            file.write_all(self.text.as_bytes())?;
-            Ok(file.metadata()?.len())
-        };
-        match append() {
-            // Of two processes that see it so large, the second moves what the first has begun.
-            Ok(length) if length >= MAX_BYTES => std::fs::rename(&path, folder.join(OLD_FILE))
-                .map_err(|source| StoreError::Io {
+        // Of two processes that see it so large, the second moves what the first has begun.
+        match notes::append(&path, &self.text)? >= MAX_BYTES {
+            true => {
+                std::fs::rename(&path, folder.join(OLD_FILE)).map_err(|source| StoreError::Io {
                     action: "rename",
                     path,
                     source,
-                }),
-            Ok(_) => Ok(()),
-            Err(source) => Err(StoreError::Io {
-                action: "write",
-                path,
-                source,
-            }),
+                })
+            }
+            false => Ok(()),
         }
     }
 }
@@ -188,7 +151,9 @@ impl Journal {
     pub fn read(folder: &Path) -> Result<Self, StoreError> {
         let mut journal = Self::default();
         for name in [OLD_FILE, FILE] {
-            journal.add(&read_bounded(&folder.join(name))?);
+            // Twice the bound, for what was appended while it was renamed.
+            let bytes = notes::read(&folder.join(name), 2 * MAX_BYTES)?;
+            journal.add(&String::from_utf8_lossy(&bytes));
         }
         journal.environments.sort();
         journal.environments.dedup();
@@ -197,7 +162,7 @@ impl Journal {
 
     fn add(&mut self, text: &str) {
         for line in text.lines() {
-            let fields: Vec<String> = line.split('\t').map(unescape).collect();
+            let fields = notes::fields(line);
             let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
             match fields[..] {
                 [
@@ -287,44 +252,6 @@ pub fn difference(was: &[(&str, &str, Digest)], is: &[(&str, &str, Digest)]) -> 
     let new = is.iter().filter(|part| other(was, part).is_none());
     words.extend(new.map(|part| format!("{} is new", label(part))));
     words
-}
-
-fn read_bounded(path: &PathBuf) -> Result<String, StoreError> {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(flags.bits().cast_signed());
-    let mut bytes = Vec::new();
-    // Twice the bound, for what was appended while it was renamed.
-    let read = options
-        .open(path)
-        .and_then(|file| file.take(2 * MAX_BYTES).read_to_end(&mut bytes));
-    match read {
-        Ok(_) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        Err(source) => Err(StoreError::Io {
-            action: "read",
-            path: path.clone(),
-            source,
-        }),
-    }
-}
-
-fn unescape(field: &str) -> String {
-    let mut text = String::with_capacity(field.len());
-    let mut letters = field.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '\\' => match letters.next() {
-                Some('t') => text.push('\t'),
-                Some('n') => text.push('\n'),
-                Some('r') => text.push('\r'),
-                Some(other) => text.push(other),
-                None => {}
-            },
-            _ => text.push(letter),
-        }
-    }
-    text
 }
 
 #[cfg(test)]

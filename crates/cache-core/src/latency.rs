@@ -24,7 +24,7 @@ pub fn bucket(nanoseconds: u64) -> usize {
 }
 
 /// The shortest duration of a bucket, in nanoseconds.
-fn start(bucket: usize) -> u64 {
+pub fn start(bucket: usize) -> u64 {
     let bucket = bucket.min(BUCKETS);
     let within = (bucket & ((1 << BITS) - 1)) as u64;
     match (bucket >> BITS).checked_sub(1) {

@@ -57,11 +57,14 @@ pub mod bundle;
 pub mod digest;
 pub mod folder;
 pub mod fork;
+pub mod history;
 pub mod journal;
 pub mod key;
 pub mod latency;
 pub mod lifetime;
 pub mod metadata;
+mod notes;
 pub mod store;
+pub mod timeline;
 
 pub use digest::{Digest, DigestBuilder, checksum, copy_with_checksum, symbol_hash};

@@ -16,12 +16,10 @@
 //! A name has up to 64 letters, digits, spaces, `-` and `_`. Lines of other sorts are passed over.
 
 use crate::latency::Histogram;
+use crate::notes;
 use crate::store::StoreError;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
-use std::io::{self, Read, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The size at which the lines are summed up.
@@ -57,23 +55,8 @@ impl Lifetime {
     /// # Errors
     /// The file cannot be read.
     pub fn read(folder: &Path) -> Result<Self, StoreError> {
-        let path = folder.join(FILE);
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let mut options = OpenOptions::new();
-        options.read(true).custom_flags(flags.bits().cast_signed());
-        let mut bytes = Vec::new();
-        let read = options
-            .open(&path)
-            .and_then(|file| file.take(2 * MAX_BYTES).read_to_end(&mut bytes));
-        match read {
-            Ok(_) => Ok(Self::parse(&bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(StoreError::Io {
-                action: "read",
-                path,
-                source,
-            }),
-        }
+        let bytes = notes::read(&folder.join(FILE), 2 * MAX_BYTES)?;
+        Ok(Self::parse(&bytes))
     }
 
     /// The sum of all lines, which may be any bytes.
@@ -191,50 +174,12 @@ impl Lifetime {
     /// The file cannot be written, or is no file of its own: a link is not followed.
     pub fn append_to(&self, folder: &Path) -> Result<(), StoreError> {
         let path = folder.join(FILE);
-        let failed = |source| StoreError::Io {
-            action: "write",
-            path: path.clone(),
-            source,
-        };
-        let append = || -> io::Result<u64> {
-            let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-            let mut file = OpenOptions::new()
-                .append(true)
-                .create(true)
-                .mode(0o600)
-                .custom_flags(flags.bits().cast_signed())
-                .open(&path)?;
-            // One call, so that lines of several processes do not mix.
-            file.write_all(self.line().as_bytes())?;
-            Ok(file.metadata()?.len())
-        };
-        if append().map_err(failed)? < MAX_BYTES {
+        if notes::append(&path, &self.line())? < MAX_BYTES {
             return Ok(());
         }
-        Self::sum_up(folder).map_err(failed)
-    }
-
-    /// Puts one line with the sum in the place of all.
-    fn sum_up(folder: &Path) -> io::Result<()> {
-        let (path, new) = (folder.join(FILE), folder.join(NEW_FILE));
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600);
-        let mut file = options
-            .custom_flags(flags.bits().cast_signed())
-            .open(&new)?;
-        if file.try_lock().is_err() {
-            // Another process is at it.
-            return Ok(());
-        }
-        let sum = Self::read(folder).map_err(io::Error::other)?;
-        file.set_len(0)?;
-        file.write_all(sum.line().as_bytes())?;
-        match std::fs::rename(&new, &path) {
-            // Opened before another process had put it in place: then it was the sum that was summed up.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            renamed => renamed,
-        }
+        notes::replace(&path, &folder.join(NEW_FILE), || {
+            Ok(Self::read(folder)?.line())
+        })
     }
 }
 

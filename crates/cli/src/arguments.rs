@@ -52,6 +52,8 @@ pub(crate) enum Command {
     Show(Show),
     /// Say how the records of a definition differ, and so why one may not have been used.
     Why(Why),
+    /// Write a page for the browser: time saved, outcomes, costs, growth, one process's start.
+    Report(Report),
     /// Read every byte and check it.
     Verify(Verify),
     /// Remove what is worth least, down to the limits.
@@ -148,6 +150,13 @@ pub(crate) struct Why {
     /// The definition's name, or the start of a form key (8 digits or more).
     #[arg(value_name = "NAME|KEY")]
     pub(crate) what: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// The file to be written; `-` for standard output.
+    #[arg(default_value = "rekindle-report.html")]
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -2,13 +2,14 @@
 
 use crate::arguments::{Export, Import, Place};
 use crate::exit::Exit;
+use crate::place::note_size;
 use crate::print::Printer;
 use crate::progress::{Bar, Counted};
 use crate::records::{source_name, trusted_bundle};
 use crate::units::{bytes, count, counted};
 use anyhow::{Context as _, bail};
 use rekindle_cache_core::bundle::{self, KeyFiles, SigningKey};
-use rekindle_cache_core::store::{Provenance, Record};
+use rekindle_cache_core::store::{Provenance, Record, Store as _};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -91,9 +92,13 @@ fn signing_key(options: &Export) -> anyhow::Result<SigningKey> {
 pub(crate) fn import(place: &Place, options: &Import, out: &mut Printer) -> anyhow::Result<Exit> {
     let bundle = trusted_bundle(&options.file, options.allow_unsigned)?;
     let store = place.make()?;
+    let before = store.statistics();
     let bar = Bar::new("importing", Counted::Records);
     let done = bundle.import_into(&store, &mut |step| bar.set(step.done, step.total))?;
     drop(bar);
+    if done.records > 0 {
+        note_size(&store, &before);
+    }
     let imported = Imported {
         file: options.file.display().to_string(),
         source: source_name(bundle.provenance()),

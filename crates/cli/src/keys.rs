@@ -2,10 +2,12 @@
 
 use crate::arguments::{Key, Place};
 use crate::exit::Exit;
+use crate::place::note_size;
 use crate::print::Printer;
 use crate::prune::Removed;
 use crate::units::counted;
 use rekindle_cache_core::bundle::{KeyFiles, PublicKey, SigningKey, TrustedKeys};
+use rekindle_cache_core::store::Store as _;
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -125,7 +127,13 @@ fn revoke(
         true => {
             let bytes = key.to_bytes();
             let store = place.change()?;
-            Removed::of(&store.retain(&mut |record| record.provenance.key() != Some(bytes))?)
+            let before = store.statistics();
+            let removed =
+                Removed::of(&store.retain(&mut |record| record.provenance.key() != Some(bytes))?);
+            if removed.removed > 0 {
+                note_size(&store, &before);
+            }
+            removed
         }
         false => Removed::default(),
     };

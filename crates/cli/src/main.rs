@@ -20,6 +20,7 @@ mod print;
 mod progress;
 mod prune;
 mod records;
+mod report;
 mod select;
 mod show;
 mod status;
@@ -60,6 +61,7 @@ fn run(arguments: &Arguments, out: &mut Printer) -> anyhow::Result<Exit> {
         Command::List(options) => list::run(place, options, out),
         Command::Show(options) => show::run(place, options, out),
         Command::Why(options) => why::run(place, options, out),
+        Command::Report(options) => report::run(place, options, out),
         Command::Verify(options) => verify::run(place, options, out),
         Command::Prune(options) => prune::run(place, options, out),
         Command::Pack => pack::run(place, out),

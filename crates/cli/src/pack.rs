@@ -2,9 +2,10 @@
 
 use crate::arguments::Place;
 use crate::exit::Exit;
+use crate::place::note_size;
 use crate::print::Printer;
 use crate::units::{count, counted};
-use rekindle_cache_core::store::Merge;
+use rekindle_cache_core::store::{Merge, Store as _};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -19,7 +20,12 @@ struct Packed {
 }
 
 pub(crate) fn run(place: &Place, out: &mut Printer) -> anyhow::Result<Exit> {
-    let merged = place.change()?.merge(Merge::All)?;
+    let store = place.change()?;
+    let before = store.statistics();
+    let merged = store.merge(Merge::All)?;
+    if merged.packs_after > 0 {
+        note_size(&store, &before);
+    }
     let packed = Packed {
         packs_before: merged.packs_before,
         packs_after: merged.packs_after,

@@ -1,9 +1,11 @@
 //! Opens the cache that the command line names.
 
 use crate::arguments::Place;
+use crate::units::now;
 use anyhow::Context as _;
 use rekindle_cache_core::folder::default_folder;
-use rekindle_cache_core::store::FolderStore;
+use rekindle_cache_core::history::Sample;
+use rekindle_cache_core::store::{FolderStore, Store as _, StoreStatistics};
 use std::path::PathBuf;
 
 impl Place {
@@ -36,5 +38,13 @@ impl Place {
         let folder = self.folder()?;
         FolderStore::open(&folder)
             .with_context(|| format!("no cache can be made in {}", folder.display()))
+    }
+}
+
+/// Notes how large a cache is that this command has changed, for `rekindle report`. A fault harms nobody.
+pub(crate) fn note_size(store: &FolderStore, before: &StoreStatistics) {
+    let sample = Sample::new(now(), before, &store.statistics());
+    if let Err(error) = sample.append_to(store.folder()) {
+        tracing::debug!(%error, "the history is not written");
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::arguments::{Place, Prune};
 use crate::exit::Exit;
+use crate::place::note_size;
 use crate::print::Printer;
 use crate::units::{bytes, count, counted, now};
-use rekindle_cache_core::store::{Limits, Pruned};
+use rekindle_cache_core::store::{Limits, Pruned, Store as _};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -25,6 +26,7 @@ pub(crate) fn run(place: &Place, options: &Prune, out: &mut Printer) -> anyhow::
         max_entries: options.max_entries.unwrap_or(from_environment.max_entries),
     };
     let store = place.change()?;
+    let before = store.statistics();
     let mut removed = Removed::default();
     if let Some(age) = options.older_than {
         let oldest = now().saturating_sub(age.as_secs());
@@ -42,6 +44,9 @@ pub(crate) fn run(place: &Place, options: &Prune, out: &mut Printer) -> anyhow::
             removed_bytes: removed.removed_bytes + more.removed_bytes,
             ..more
         };
+    }
+    if removed.removed > 0 {
+        note_size(&store, &before);
     }
     out.print(&removed, Removed::print)?;
     Ok(removed.exit())

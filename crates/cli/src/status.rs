@@ -8,7 +8,7 @@ use crate::records::{SHOWN_DIGITS, shown_name, source_name};
 use crate::units::{ago, bytes, count, counted, duration, now};
 use rekindle_cache_core::bundle::PublicKey;
 use rekindle_cache_core::lifetime::Lifetime;
-use rekindle_cache_core::store::{FolderStore, Found, Limits, Store as _};
+use rekindle_cache_core::store::{Deaths, FolderStore, Found, Limits, Store as _, Verdict};
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
@@ -48,6 +48,8 @@ struct Status {
     packs: u64,
     damage: Vec<String>,
     quarantined: u64,
+    /// Code that processes died in, the newest first.
+    deaths: Vec<Death>,
     life: Life,
     #[serde(skip)]
     now: u64,
@@ -57,6 +59,16 @@ struct Status {
 struct Costly {
     name: String,
     compile_ns: u64,
+}
+
+/// Code that processes died in.
+#[derive(Debug, Serialize)]
+struct Death {
+    key: String,
+    deaths: u64,
+    signal: String,
+    /// `counted`, `set aside` or `cleared`.
+    state: &'static str,
 }
 
 /// What processes have counted over the cache's life.
@@ -117,6 +129,7 @@ pub(crate) fn run(place: &Place, out: &mut Printer) -> anyhow::Result<Exit> {
         },
         packs: store.statistics().packs,
         quarantined: store.quarantined()?.len() as u64,
+        deaths: Death::of(&store),
         life: Life::read(store.folder()),
         now: now(),
         ..Status::default()
@@ -265,6 +278,9 @@ impl Status {
         for (name, text) in self.life.lines(self.now) {
             line(name, text)?;
         }
+        if !self.deaths.is_empty() {
+            line("deaths", Death::line(&self.deaths))?;
+        }
         if self.damage.is_empty() && self.quarantined == 0 {
             return line(
                 "health",
@@ -297,6 +313,39 @@ impl Status {
             ".".repeat((BAR - full) as usize),
             tenths / 10,
             tenths % 10,
+        )
+    }
+}
+
+impl Death {
+    fn of(store: &FolderStore) -> Vec<Self> {
+        let known = Deaths::collect(store).known();
+        let deaths = known.into_iter().rev().map(|deadly| Self {
+            key: deadly.key.to_string(),
+            deaths: u64::from(deadly.deaths),
+            signal: deadly.signal,
+            state: match deadly.verdict {
+                Verdict::SetAside => "set aside",
+                Verdict::Cleared => "cleared",
+                _ => "counted",
+            },
+        });
+        deaths.collect()
+    }
+
+    /// What became of all of them, for people.
+    fn line(deaths: &[Self]) -> String {
+        let of = |state| deaths.iter().filter(|death| death.state == state).count();
+        let all = deaths
+            .iter()
+            .fold(0, |sum: u64, death| sum.saturating_add(death.deaths));
+        format!(
+            "{} in the code of {}: {} set aside, {} cleared, {} waiting for a second",
+            counted(all, "death"),
+            counted(deaths.len() as u64, "definition"),
+            of("set aside"),
+            of("cleared"),
+            of("counted"),
         )
     }
 }
@@ -353,6 +402,26 @@ impl Life {
             let saved = duration(of("saved_ns"));
             let hits = format!("{}.{} % hits, {saved} saved", tenths / 10, tenths % 10);
             lines.push(("", hits));
+        }
+        match (of("verified"), of("wrong")) {
+            (0, _) => {}
+            (verified, 0) => lines.push((
+                "",
+                format!("{} verified, all right", counted(verified, "hit")),
+            )),
+            (verified, wrong) => {
+                let wrong = format!(
+                    "{} of {} WRONG",
+                    count(wrong),
+                    counted(verified, "verified hit")
+                );
+                lines.push((
+                    "",
+                    format!(
+                        "{wrong}: the program does not tell all that its definitions depend on"
+                    ),
+                ));
+            }
         }
         for (name, latency) in &self.latency_ns {
             let (median, late) = (duration(latency.p50), duration(latency.p99));

@@ -165,6 +165,14 @@ impl<B: Backend> CacheBuilder<B> {
         self
     }
 
+    /// Whether the course of the process's evaluations is noted, the first 10,000, and left in the folder for
+    /// `rekindle report`. It is that of the last process which was asked for it.
+    #[must_use]
+    pub fn timeline(mut self, timeline: bool) -> Self {
+        self.settings.timeline = Some(timeline);
+        self
+    }
+
     /// How long closing the cache waits for the disk.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
@@ -193,7 +201,7 @@ impl<B: Backend> CacheBuilder<B> {
             Mode::On | Mode::ReadOnly => self.environment()?,
         };
         let settings = &self.settings;
-        let ledger = Arc::<Ledger>::default();
+        let ledger = Arc::new(Ledger::new(settings.timeline()));
         let kept = (mode != Mode::Off).then(|| match self.place {
             Place::Memory => Kept::in_memory(settings),
             Place::Default => Kept::in_folder(default_folder(), settings, &ledger),
@@ -295,6 +303,13 @@ impl<B: Backend> Cache<B> {
     /// The store's first fault. What was not written stays usable in this process.
     pub fn flush(&self) -> Result<(), StoreError> {
         self.kept.as_ref().map_or(Ok(()), Kept::flush)
+    }
+
+    /// Waits until the hits that were chosen to be [verified](CacheBuilder::verify) so far have been compared,
+    /// so that [`statistics`](Self::statistics) counts them. `false` if that takes longer than `deadline`.
+    pub fn finish_verifying(&self, deadline: Duration) -> bool {
+        let kept = self.kept.as_ref();
+        kept.is_none_or(|kept| kept.verifier().wait(deadline))
     }
 
     /// What came of the definitions of all sessions so far.

@@ -158,7 +158,7 @@ impl<B: Backend> Session<B> {
         host: &dyn Host,
         compile: impl FnOnce(&Recorder<'_>) -> Result<Compilation<B::Unit>, E>,
     ) -> Result<Evaluated<'_, B>, EvalError<E>> {
-        let stopwatch = Stopwatch::start(&self.counters);
+        let stopwatch = Stopwatch::start_named(&self.counters, definition.name);
         if let Some(shared) = self.share(definition, host) {
             stopwatch.count(&Outcome::Hit);
             self.counters.shared();
@@ -192,6 +192,9 @@ impl<B: Backend> Session<B> {
         // Whoever waits for this definition looks again now.
         drop(looked);
         stopwatch.count(&outcome);
+        if result.is_err() {
+            stopwatch.failed();
+        }
         self.cache.report(definition, &outcome);
         self.cache.note_miss(&asked, &outcome);
         result.map(|loaded| {

@@ -21,6 +21,7 @@ use rekindle_cache_core::key::FormKey;
 use rekindle_cache_core::store::{
     Deaths, FolderStore, Limits, MemoryStore, Options, Store, StoreError,
 };
+use rekindle_cache_core::timeline::Kind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -95,13 +96,22 @@ impl Kept {
                 store,
                 folder,
                 deaths,
-            } = open();
+            } = {
+                let began = Instant::now();
+                let place = open();
+                if let Some(timeline) = ledger.timeline() {
+                    timeline.note(Kind::Open, "the store", began, began.elapsed());
+                }
+                place
+            };
             let flights = Flights::new(folder.as_deref());
             let watched = folder.as_deref().filter(|_| watches);
             let watch = watched.map(Watch::new);
             ledger.begin_process();
-            let journal =
-                folder.map(|folder| Arc::new(JournalQueue::new(&folder, Arc::clone(&ledger))));
+            let journal = folder.map(|folder| {
+                let now = store.statistics();
+                Arc::new(JournalQueue::new(&folder, Arc::clone(&ledger), now))
+            });
             let store = Arc::new(Deferring::new(store));
             let written = Arc::<Deferring>::clone(&store);
             Opened {
@@ -201,11 +211,16 @@ impl Kept {
         match self.is_read_only {
             true => Ok(()),
             false => {
-                if let Some(journal) = self.journal() {
+                let journal = self.journal();
+                if let Some(journal) = &journal {
                     journal.write();
                     journal.write_statistics();
                 }
-                self.store().flush()
+                let flushed = self.store().flush();
+                if let Some(journal) = &journal {
+                    journal.write_history(self.store().statistics());
+                }
+                flushed
             }
         }
     }

@@ -38,6 +38,7 @@ mod report;
 pub mod settings;
 mod shared;
 mod statistics;
+mod timeline;
 mod unkept;
 mod unmade;
 mod verify;

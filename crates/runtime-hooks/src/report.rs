@@ -5,8 +5,10 @@ use crate::cache::{Backend, Cache};
 use crate::outcome::{MissReason, Outcome};
 use crate::statistics::Ledger;
 use rekindle_cache_core::Digest;
+use rekindle_cache_core::history::Sample;
 use rekindle_cache_core::journal::{EnvironmentPart, Journal, Lines, Miss};
 use rekindle_cache_core::key::{Definition, Environment};
+use rekindle_cache_core::store::StoreStatistics;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -88,9 +90,8 @@ pub(crate) struct Noted {
 
 impl Noted {
     pub(crate) fn new(definition: Arc<Copied>, outcome: &Outcome) -> Self {
-        let time = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
-            time: time.map_or(0, |since| since.as_secs()),
+            time: seconds(),
             definition,
             outcome: outcome.clone(),
         }
@@ -116,12 +117,20 @@ impl Noted {
     }
 }
 
+/// Since 1970.
+fn seconds() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |since| since.as_secs())
+}
+
 /// Lines of the journal on their way into its file.
 pub(crate) struct JournalQueue {
     folder: PathBuf,
     waiting: Mutex<Waiting>,
     /// What the sums of the cache's life come from.
     ledger: Arc<Ledger>,
+    /// The store as the history last had it.
+    sampled: Mutex<StoreStatistics>,
 }
 
 #[derive(Default)]
@@ -156,11 +165,12 @@ impl Waiting {
 
 impl JournalQueue {
     /// For the journal in `folder`, the folder of a store's files.
-    pub(crate) fn new(folder: &Path, ledger: Arc<Ledger>) -> Self {
+    pub(crate) fn new(folder: &Path, ledger: Arc<Ledger>, now: StoreStatistics) -> Self {
         Self {
             folder: folder.to_owned(),
             waiting: Mutex::default(),
             ledger,
+            sampled: Mutex::new(now),
         }
     }
 
@@ -197,6 +207,26 @@ impl JournalQueue {
             && let Err(error) = news.append_to(&self.folder)
         {
             tracing::debug!(%error, "the statistics are not written");
+        }
+        if let Some(timeline) = self.ledger.new_timeline()
+            && let Err(error) = timeline.write_to(&self.folder)
+        {
+            tracing::debug!(%error, "the timeline is not written");
+        }
+    }
+
+    /// Writes how large the store is, if that has changed since this was done last. A fault loses it, as above.
+    pub(crate) fn write_history(&self, now: StoreStatistics) {
+        let mut sampled = crate::lock(&self.sampled);
+        let size = |store: &StoreStatistics| (store.bytes, store.records, store.evicted);
+        if size(&sampled) == size(&now) {
+            return;
+        }
+        let sample = Sample::new(seconds(), &sampled, &now);
+        *sampled = now;
+        drop(sampled);
+        if let Err(error) = sample.append_to(&self.folder) {
+            tracing::debug!(%error, "the history is not written");
         }
     }
 

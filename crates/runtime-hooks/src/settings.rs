@@ -11,6 +11,7 @@
 //! | [`explain`](CacheBuilder::explain) | `REKINDLE_EXPLAIN` | `on`, `off` | `off` |
 //! | [`watch_deaths`](CacheBuilder::watch_deaths) | `REKINDLE_WATCH` | `on`, `off` | `on` |
 //! | [`verify`](CacheBuilder::verify) | `REKINDLE_VERIFY` | a share, from 0 to 1 | 0 |
+//! | [`timeline`](CacheBuilder::timeline) | `REKINDLE_TIMELINE` | `on`, `off` | `off` |
 //! | [`deadline`](CacheBuilder::deadline) | - | a duration | 10 seconds |
 //! | `gdb` of the loader's options | `REKINDLE_DEBUGGER` | `gdb`, `off` | `off` |
 //!
@@ -23,6 +24,7 @@
 //! [`CacheBuilder::explain`]: crate::CacheBuilder::explain
 //! [`CacheBuilder::watch_deaths`]: crate::CacheBuilder::watch_deaths
 //! [`CacheBuilder::verify`]: crate::CacheBuilder::verify
+//! [`CacheBuilder::timeline`]: crate::CacheBuilder::timeline
 //! [`CacheBuilder::deadline`]: crate::CacheBuilder::deadline
 
 #[cfg(doc)]
@@ -40,6 +42,8 @@ pub const WATCH_VARIABLE: &str = "REKINDLE_WATCH";
 pub const VERIFY_VARIABLE: &str = "REKINDLE_VERIFY";
 /// The variable that says which debugger is told of code.
 pub const DEBUGGER_VARIABLE: &str = "REKINDLE_DEBUGGER";
+/// The variable that asks for a timeline.
+pub const TIMELINE_VARIABLE: &str = "REKINDLE_TIMELINE";
 
 /// What a cache may do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -62,6 +66,7 @@ pub(crate) struct Settings {
     pub(crate) deadline: Option<Duration>,
     pub(crate) watch_deaths: Option<bool>,
     pub(crate) verify: Option<f64>,
+    pub(crate) timeline: Option<bool>,
 }
 
 impl Settings {
@@ -98,6 +103,12 @@ impl Settings {
         self.watch_deaths
             .or_else(|| from_environment(WATCH_VARIABLE, &SWITCH))
             .unwrap_or(true)
+    }
+
+    pub(crate) fn timeline(&self) -> bool {
+        self.timeline
+            .or_else(|| from_environment(TIMELINE_VARIABLE, &SWITCH))
+            .unwrap_or(false)
     }
 
     pub(crate) fn verify(&self) -> f64 {
@@ -165,10 +176,12 @@ mod tests {
             deadline: Some(Duration::ZERO),
             watch_deaths: Some(false),
             verify: Some(0.5),
+            timeline: Some(true),
         };
         assert_eq!(settings.mode(), Mode::ReadOnly);
         assert!(settings.explain());
         assert!(!settings.watch_deaths());
+        assert!(settings.timeline());
         assert!((settings.verify() - 0.5).abs() < f64::EPSILON);
         assert_eq!(settings.limits(), Limits::NONE);
         assert_eq!(settings.deadline(), Duration::ZERO);

@@ -4,8 +4,10 @@
 //! over its sessions now and then, for the sums that stay in the cache folder.
 
 use crate::outcome::Outcome;
+use crate::timeline::{Recording, kind_of};
 use rekindle_cache_core::latency::{BUCKETS, Histogram, bucket};
 use rekindle_cache_core::lifetime::Lifetime;
+use rekindle_cache_core::timeline::{Kind, Timeline};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -195,6 +197,8 @@ pub(crate) struct Counters {
     /// Of outcomes that are no hits by the text, whose way is long.
     reasons: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     latencies: Box<[[AtomicU64; BUCKETS]; Way::ALL.len()]>,
+    /// There if somebody asked for it.
+    timeline: Option<Arc<Recording>>,
 }
 
 impl Default for Counters {
@@ -216,6 +220,7 @@ impl Default for Counters {
             superseded_bytes: AtomicU64::default(),
             reasons: Mutex::default(),
             latencies: Box::new([zeros(), zeros(), zeros()]),
+            timeline: None,
         }
     }
 }
@@ -316,7 +321,10 @@ const PATIENCE: u32 = 10_000;
 /// A forked child has this from its parent, perhaps while a thread of the parent held the lock, which then
 /// nobody lets go of. So nobody waits for it for ever: such a child counts for its sessions alone.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger(Mutex<Entries>);
+pub(crate) struct Ledger {
+    entries: Mutex<Entries>,
+    timeline: Option<Arc<Recording>>,
+}
 
 #[derive(Debug, Default)]
 struct Entries {
@@ -330,9 +338,27 @@ struct Entries {
 }
 
 impl Ledger {
+    /// Without sessions; with a timeline if somebody asked for one.
+    pub(crate) fn new(with_timeline: bool) -> Self {
+        Self {
+            entries: Mutex::default(),
+            timeline: with_timeline.then(|| Arc::new(Recording::start())),
+        }
+    }
+
+    /// The course of the evaluations, if somebody asked for it.
+    pub(crate) fn timeline(&self) -> Option<&Recording> {
+        self.timeline.as_deref()
+    }
+
+    /// The course of the evaluations, if it goes on since this was asked last.
+    pub(crate) fn new_timeline(&self) -> Option<Timeline> {
+        self.timeline()?.news()
+    }
+
     fn entries(&self) -> Option<MutexGuard<'_, Entries>> {
         for _ in 0..PATIENCE {
-            match self.0.try_lock() {
+            match self.entries.try_lock() {
                 Ok(entries) => return Some(entries),
                 Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
                 Err(TryLockError::WouldBlock) => std::thread::yield_now(),
@@ -343,7 +369,10 @@ impl Ledger {
 
     /// The counters of a new session.
     pub(crate) fn open(&self) -> Arc<Counters> {
-        let counters = Arc::<Counters>::default();
+        let counters = Arc::new(Counters {
+            timeline: self.timeline.clone(),
+            ..Counters::default()
+        });
         if let Some(mut entries) = self.entries() {
             entries.close_ended();
             entries.sessions.push(Arc::clone(&counters));
@@ -414,6 +443,8 @@ pub(crate) struct Stopwatch<'a> {
     start: Instant,
     outer: Duration,
     way: Cell<Option<Way>>,
+    /// What goes into a timeline, if there is one: the definition's name, and what came of it.
+    named: Option<(&'a str, Cell<Kind>)>,
 }
 
 impl<'a> Stopwatch<'a> {
@@ -423,13 +454,33 @@ impl<'a> Stopwatch<'a> {
             start: Instant::now(),
             outer: NESTED.replace(Duration::ZERO),
             way: Cell::new(None),
+            named: None,
         }
+    }
+
+    /// The same, for the evaluation of a definition, which goes into a timeline.
+    pub(crate) fn start_named(counters: &'a Counters, name: &'a str) -> Self {
+        let mut stopwatch = Self::start(counters);
+        if counters.timeline.is_some() {
+            stopwatch.named = Some((name, Cell::new(kind_of(None))));
+        }
+        stopwatch
     }
 
     /// Counts what came of the evaluation, whose time counts as that of such.
     pub(crate) fn count(&self, outcome: &Outcome) {
         self.way.set(Some(Way::of(outcome)));
+        if let Some((_, kind)) = &self.named {
+            kind.set(kind_of(Some(outcome)));
+        }
         self.counters.count(outcome);
+    }
+
+    /// Says that no code came of it, whatever it counts as.
+    pub(crate) fn failed(&self) {
+        if let Some((_, kind)) = &self.named {
+            kind.set(kind_of(None));
+        }
     }
 }
 
@@ -445,6 +496,9 @@ impl Drop for Stopwatch<'_> {
         if let Some(way) = self.way.get() {
             let counts = &self.counters.latencies[way as usize];
             counts[bucket(nanoseconds)].fetch_add(1, Ordering::Relaxed);
+        }
+        if let (Some((name, kind)), Some(timeline)) = (&self.named, &self.counters.timeline) {
+            timeline.note(kind.get(), name, self.start, elapsed);
         }
     }
 }

@@ -25,7 +25,7 @@ use rekindle_cache_core::key::{Definition, FormKey};
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -161,6 +161,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Job>,
+    /// What waits, and what is under way.
+    unfinished: usize,
     must_stop: bool,
     is_started: bool,
     has_ended: bool,
@@ -175,6 +177,7 @@ impl Verifier {
         let must_start = {
             let mut state = crate::lock(&self.shared.state);
             state.waiting.push_back(job);
+            state.unfinished += 1;
             !std::mem::replace(&mut state.is_started, true)
         };
         self.shared.changed.notify_all();
@@ -187,6 +190,16 @@ impl Verifier {
                 Err(error) => tracing::debug!(%error, "no thread for verification"),
             }
         }
+    }
+
+    /// Waits until what was added has been compared; `false` if that takes longer than `deadline`.
+    pub(crate) fn wait(&self, deadline: Duration) -> bool {
+        let state = crate::lock(&self.shared.state);
+        let is_busy = |state: &mut State| state.unfinished > 0 && !state.has_ended;
+        let changed = &self.shared.changed;
+        let waited = changed.wait_timeout_while(state, deadline, is_busy);
+        let state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.unfinished == 0
     }
 
     /// Compares what waits and ends the thread; `false` if that takes longer than `deadline`.
@@ -222,6 +235,8 @@ impl Shared {
             if std::panic::catch_unwind(AssertUnwindSafe(job)).is_err() {
                 tracing::warn!("a hit could not be verified: the compiler panicked");
             }
+            crate::lock(&self.state).unfinished -= 1;
+            self.changed.notify_all();
         }
         crate::lock(&self.state).has_ended = true;
         self.changed.notify_all();
@@ -276,6 +291,8 @@ mod tests {
                 assert_ne!(number, 3, "a panic ends nothing else");
             }));
         }
+        assert!(verifier.wait(Duration::from_secs(60)));
+        assert_eq!(done.load(Ordering::Relaxed), 64);
         assert!(verifier.stop(Duration::from_secs(60)));
         assert_eq!(done.load(Ordering::Relaxed), 64);
     }

@@ -165,10 +165,12 @@ impl Shared {
                     if let Some(journal) = &self.journal {
                         journal.write_statistics();
                     }
-                    self.store.flush().and_then(|()| match self.must_stop() {
+                    let done = self.store.flush().and_then(|()| match self.must_stop() {
                         true => Ok(()),
                         false => self.store.maintain(),
-                    })
+                    });
+                    self.write_history();
+                    done
                 }
             };
             // The store has counted the fault and told of the first.
@@ -216,7 +218,15 @@ impl Shared {
             journal.write();
             journal.write_statistics();
         }
-        self.store.flush()
+        let flushed = self.store.flush();
+        self.write_history();
+        flushed
+    }
+
+    fn write_history(&self) {
+        if let Some(journal) = &self.journal {
+            journal.write_history(self.store.statistics());
+        }
     }
 
     fn must_stop(&self) -> bool {

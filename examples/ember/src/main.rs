@@ -220,6 +220,9 @@ fn perform(task: Task, options: Options) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => fail(&failure),
     };
+    if options.stats || options.stats_json.is_some() {
+        vm.finish_verifying();
+    }
     let report = Report::new(&vm.statistics());
     // Closes the cache, which makes what was compiled last.
     drop(vm);

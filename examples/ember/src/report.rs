@@ -19,8 +19,14 @@ impl Report {
         }
     }
 
+    /// Definitions that were compiled although code of them was kept, because processes died in it.
+    fn deaths(&self) -> u64 {
+        let reasons = &self.statistics.reasons;
+        reasons.get(DEATHS).copied().unwrap_or_default()
+    }
+
     /// Writes the report as one JSON object: `definitions`, `hits`, `second_hits`, `misses`, `bypasses`,
-    /// `rejected`, `compiled`, `verified`, `wrong`, `redefined` (all counts), `loaded_bytes`,
+    /// `rejected`, `compiled`, `verified`, `wrong`, `deaths`, `redefined` (all counts), `loaded_bytes`,
     /// `superseded_bytes` (of code whose definition was redefined, and which stays loaded), `eval_ns` and
     /// `saved_ns` (nanoseconds), `reasons` (reason -> count), and `latency_ns` (`hit`, `second hit`,
     /// `compiled`, as far as there were any: `count`, `p50`, `p90`, `p99`, `max`).
@@ -34,6 +40,7 @@ impl Report {
             json.insert(name.to_owned(), count.into());
         }
         json.insert("compiled".to_owned(), self.statistics.compiled().into());
+        json.insert("deaths".to_owned(), self.deaths().into());
         let times = [
             ("eval_ns", self.statistics.eval_time),
             ("saved_ns", self.statistics.saved),
@@ -98,6 +105,14 @@ impl fmt::Display for Report {
             let [median, late] = [median, late].map(|time| time.as_secs_f64() * 1e6);
             write!(out, "; a hit {median:.1} us, 99 % within {late:.1} us")?;
         }
+        if self.statistics.verified > 0 {
+            let (verified, wrong) = (self.statistics.verified, self.statistics.wrong);
+            write!(out, "; {verified} hits verified, {wrong} of them wrong")?;
+        }
+        let deaths = self.deaths();
+        if deaths > 0 {
+            write!(out, "; {deaths} set aside, as processes died in them")?;
+        }
         let mut reasons = self.statistics.reasons.iter();
         if let Some((reason, times)) = reasons.next() {
             write!(out, "; {reason} ({times})")?;
@@ -110,6 +125,9 @@ impl fmt::Display for Report {
         Ok(())
     }
 }
+
+/// What deaths are called among the reasons.
+const DEATHS: &str = "rejected: deaths";
 
 struct Milliseconds(Duration);
 

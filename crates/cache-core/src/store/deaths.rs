@@ -78,6 +78,32 @@ impl Entry {
     }
 }
 
+/// What became of code that processes died in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It is used as before: a death can be chance.
+    Counted,
+    /// Its record was removed.
+    SetAside,
+    /// Compiling gave the same code again, which is kept from then on.
+    Cleared,
+}
+
+/// Code that processes died in while they ran it for the first time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Deadly {
+    /// The key of its definition.
+    pub key: FormKey,
+    /// How many processes.
+    pub deaths: u32,
+    /// What the last one died of.
+    pub signal: String,
+    /// What became of it.
+    pub verdict: Verdict,
+}
+
 /// What is known of the code that processes died in, as of when the store was opened.
 pub struct Deaths {
     path: PathBuf,
@@ -105,6 +131,22 @@ impl Deaths {
             store.fault(&error);
         }
         deaths
+    }
+
+    /// The code that processes died in, the one that was changed last at the end.
+    pub fn known(&self) -> Vec<Deadly> {
+        let entries = self.entries();
+        let known = entries.iter().map(|entry| Deadly {
+            key: FormKey(Digest(entry.key)),
+            deaths: entry.deaths.get(),
+            signal: signal_name(entry.signal.get()),
+            verdict: match entry.state.get() {
+                CLEARED => Verdict::Cleared,
+                SET_ASIDE => Verdict::SetAside,
+                _ => Verdict::Counted,
+            },
+        });
+        known.collect()
     }
 
     /// Why nothing is found by `key`, if that is because processes died in what was.
@@ -368,6 +410,13 @@ mod tests {
         let reason = deaths.reason(&key("a")).expect("it is set aside");
         assert!(reason.contains("2 processes died"), "{reason}");
         assert!(reason.ends_with("SIGSEGV"), "{reason}");
+        let expected = |verdict| Deadly {
+            key: key("a"),
+            deaths: 2,
+            signal: "SIGSEGV".to_owned(),
+            verdict,
+        };
+        assert_eq!(deaths.known(), [expected(Verdict::SetAside)]);
         assert!(!has(&store, "a") && !has(&open(), "a"));
         assert!(has(&store, "b") && deaths.reason(&key("b")).is_none());
         let removals = store.removals();
@@ -380,6 +429,7 @@ mod tests {
         assert!(deaths.reason(&key("a")).is_some());
         assert!(!deaths.compiled(&key("a"), image + 1));
         assert!(deaths.compiled(&key("a"), image));
+        assert_eq!(deaths.known(), [expected(Verdict::Cleared)]);
         assert!(deaths.reason(&key("a")).is_none());
         put(&store, "a");
         store.flush().expect("flushed");

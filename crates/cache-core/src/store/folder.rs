@@ -73,6 +73,8 @@ pub struct FolderStore {
     pub(super) uses: Uses,
     faults: AtomicU64,
     dropped: AtomicU64,
+    pub(super) evicted: AtomicU64,
+    pub(super) evicted_bytes: AtomicU64,
     /// Bytes of files other than packs, when they were last looked at.
     pub(super) others: AtomicU64,
     has_warned: AtomicBool,
@@ -248,6 +250,8 @@ impl FolderStore {
             uses: Uses::new(),
             faults: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
+            evicted_bytes: AtomicU64::new(0),
             others: AtomicU64::new(0),
             has_warned: AtomicBool::new(false),
         }

@@ -213,6 +213,8 @@ impl Store for Layers {
             sum.damaged += one.damaged;
             sum.faults += one.faults;
             sum.dropped += one.dropped;
+            sum.evicted += one.evicted;
+            sum.evicted_bytes += one.evicted_bytes;
         }
         sum
     }

@@ -310,7 +310,11 @@ impl FolderStore {
         let known = uses::read(&*self.io, &self.folder);
         let now = uses::seconds(self.io.now());
         eviction::choose(&mut surveys, &known, room, now);
-        self.drop_unwanted(surveys, limits)
+        let pruned = self.drop_unwanted(surveys, limits)?;
+        self.evicted.fetch_add(pruned.records, Ordering::Relaxed);
+        self.evicted_bytes
+            .fetch_add(pruned.bytes, Ordering::Relaxed);
+        Ok(pruned)
     }
 
     /// Rewrites the packs of `surveys`, which are all of the folder, that have something that does not

@@ -33,7 +33,7 @@ mod verify;
 mod versions;
 mod writer;
 
-pub use deaths::Deaths;
+pub use deaths::{Deadly, Deaths, Verdict};
 pub use folder::{FolderStore, Options};
 pub(crate) use format::FORMAT_VERSION;
 pub use inventory::{Listed, Removal};
@@ -200,6 +200,10 @@ pub struct StoreStatistics {
     pub faults: u64,
     /// Records that were put and will not be kept, because there is no room for them.
     pub dropped: u64,
+    /// Records that this process has evicted.
+    pub evicted: u64,
+    /// Bytes by which that made the packs smaller.
+    pub evicted_bytes: u64,
 }
 
 /// Why a store could not be opened, written or flushed.

@@ -113,7 +113,7 @@ fn status_tells_what_processes_counted() {
         (&json!(0), &json!({}))
     );
     let store = FolderStore::open_read_only(home.cache()).expect("it opens");
-    let lines = "S\t1\t2\tdefinitions=1000\thits=995\tsaved_ns=2000000000\tmiss behaviour=4\thit~80:995\n\
+    let lines = "S\t1\t2\tdefinitions=1000\thits=995\tsaved_ns=2000000000\tmiss behaviour=4\thit~80:995\tverified=40\n\
                  S\t2\t1\tmiss new=1\nS\t3\n";
     std::fs::write(store.folder().join("statistics"), lines).expect("it is ours");
     let life = &home.json(&["status"])["life"];
@@ -126,6 +126,7 @@ fn status_tells_what_processes_counted() {
     for part in [
         "1,000 evaluations in 3 runs",
         "99.5 % hits, 2",
+        "40 hits verified, all right",
         "4 times miss behaviour",
         "line 3",
     ] {

@@ -5,4 +5,5 @@ mod cache;
 mod changes;
 mod doctor;
 mod looks;
+mod report;
 mod surroundings;

@@ -1,10 +1,14 @@
 //! What is counted: of a session, of a process, and over the cache's life.
 
 use crate::sums::{NEW, Sums, in_memory, on_folder};
+use rekindle_cache_core::history;
 use rekindle_cache_core::lifetime::Lifetime;
-use rekindle_cache_core::store::FolderStore;
+use rekindle_cache_core::store::{FolderStore, Limits};
+use rekindle_cache_core::timeline::{Kind, Timeline};
+use rekindle_runtime_hooks::cranelift::{Cranelift, CraneliftCache};
 use rekindle_runtime_hooks::{Outcome, Ran, SymbolTable};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The folder of the store's files.
 fn files(folder: &Path) -> PathBuf {
@@ -136,4 +140,91 @@ fn a_file_of_anything_harms_nobody() {
     std::fs::remove_file(&path).expect("it is there");
     std::fs::create_dir(&path).expect("it can be made");
     assert_eq!(process(), Outcome::Hit);
+}
+
+/// Whoever changes the packs notes how large they are then, and whoever only hits notes nothing.
+#[test]
+fn growth_and_eviction_are_noted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().join("cache");
+    let sums = Sums::default();
+    let process = |limits: Option<Limits>, from: u64, to: u64| {
+        let mut builder = CraneliftCache::builder(Cranelift::new().expect("a compiler"));
+        builder = builder.folder(&folder);
+        if let Some(limits) = limits {
+            builder = builder.limits(limits);
+        }
+        let cache = Arc::new(builder.open().expect("it opens"));
+        let session = cache.session();
+        for number in from..to {
+            sums.eval(&session, "a", &format!("{number}"));
+        }
+        cache.flush().expect("flushed");
+    };
+    process(None, 0, 20);
+    let samples = history::read(&files(&folder)).expect("it can be read");
+    let last = samples.last().expect("one");
+    assert_eq!((last.records, last.evicted), (20, 0));
+    assert!(last.bytes > 0 && last.packs > 0 && last.time > 1_700_000_000);
+    process(None, 0, 20);
+    let after_hits = history::read(&files(&folder)).expect("it can be read");
+    assert_eq!(after_hits, samples);
+    let few = Limits {
+        max_entries: 30,
+        ..Limits::default()
+    };
+    process(Some(few), 20, 60);
+    process(Some(few), 60, 70);
+    let samples = history::read(&files(&folder)).expect("it can be read");
+    let evicted: u64 = samples.iter().map(|sample| sample.evicted).sum();
+    let last = samples.last().expect("one");
+    assert!(last.records <= 30, "{last:?}");
+    assert!(evicted >= 40, "{samples:?}");
+    assert!(samples.iter().any(|sample| sample.evicted_bytes > 0));
+}
+
+/// Only a process that is asked for it leaves its course, with what each evaluation was.
+#[test]
+fn a_process_leaves_its_course_if_it_is_asked_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().join("cache");
+    let sums = Sums::default();
+    let process = |timeline: bool, names: &[&str]| {
+        let builder = CraneliftCache::builder(Cranelift::new().expect("a compiler"));
+        let builder = builder.folder(&folder).timeline(timeline);
+        let session = Arc::new(builder.open().expect("it opens")).session();
+        for name in names {
+            sums.eval(&session, name, "1");
+        }
+        let definition = rekindle_runtime_hooks::Definition {
+            name: "broken",
+            text: "?",
+            context: "",
+        };
+        let failed = session.eval_def(&definition, &sums, |_| Err("no such term"));
+        assert!(failed.is_err());
+    };
+    process(false, &["a"]);
+    assert_eq!(Timeline::read(&files(&folder)).expect("readable"), None);
+    process(true, &["a", "b\t<script>"]);
+    process(false, &["c"]);
+    let timeline = Timeline::read(&files(&folder)).expect("readable");
+    let timeline = timeline.expect("one");
+    let seen: Vec<_> = (timeline.spans.iter())
+        .map(|span| (span.kind, span.name.as_str()))
+        .collect();
+    let expected = [
+        (Kind::Open, "the store"),
+        (Kind::Hit, "a"),
+        (Kind::Miss, "b\t<script>"),
+        (Kind::Failed, "broken"),
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(timeline.process, std::process::id());
+    let [open, hit, miss, _] = &timeline.spans[..] else {
+        panic!("four");
+    };
+    let end = |span: &rekindle_cache_core::timeline::Span| span.start + span.length;
+    assert!(end(open) <= end(hit));
+    assert!(end(hit) <= miss.start && end(miss) <= timeline.length);
 }

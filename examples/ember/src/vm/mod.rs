@@ -32,6 +32,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use warm::Warming;
 use words::Words;
 
@@ -43,6 +44,9 @@ const PRELUDE: &str = include_str!("../../prelude/core.em");
 
 /// The namespace in which programs start.
 const USER: &str = "user";
+
+/// How long hits that were chosen to be verified are waited for.
+const VERIFYING: Duration = Duration::from_secs(60);
 
 /// How a [`Vm`] is set up.
 #[derive(Debug, Clone, Default)]
@@ -215,6 +219,11 @@ impl Vm {
     /// The context in which the program runs.
     pub fn context(&self) -> &Context {
         &self.context
+    }
+
+    /// Waits until the hits that were chosen to be verified have been compared, so that they are counted.
+    pub fn finish_verifying(&self) {
+        self.session.cache().finish_verifying(VERIFYING);
     }
 
     /// What came of the definitions so far.

@@ -195,6 +195,8 @@ impl Store for FolderStore {
             damaged: seen + snapshot.lost().len() as u64,
             faults: self.faults.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
+            evicted: self.evicted.load(Ordering::Relaxed),
+            evicted_bytes: self.evicted_bytes.load(Ordering::Relaxed),
         }
     }
 
