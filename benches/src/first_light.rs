@@ -28,15 +28,62 @@ impl Samples {
     }
 }
 
-struct Run {
-    definitions: u64,
-    hits: u64,
-    eval_ns: u64,
-    process_ns: u64,
+/// What ember may be built with.
+const BACKENDS: [&str; 3] = ["cranelift", "llvm", "clang"];
+
+/// The one whose first process takes longest by far.
+const SLOWEST: &str = "clang";
+
+/// One program on each backend: compiled and kept, then taken from the cache.
+pub(crate) fn measure_backends(is_quick: bool) -> Result<Vec<Row>> {
+    let (ember, repository) = ember()?;
+    let program = repository.join("examples/ember/programs/queens.em");
+    let runs = if is_quick { 5 } else { 15 };
+    let mut all = [(); BACKENDS.len()].map(|()| (Samples::default(), Samples::default(), None));
+    let folder = tempfile::tempdir()?;
+    for round in 0..runs {
+        for (backend, (cold, warm, refused)) in BACKENDS.iter().zip(&mut all) {
+            if is_quick && *backend == SLOWEST {
+                *refused = Some("left out of quick runs, as it takes long".to_owned());
+            }
+            if refused.is_some() {
+                continue;
+            }
+            let cache = folder.path().join(backend);
+            let options = ["--backend", backend];
+            // The slowest compiles once, and then takes from that.
+            if round == 0 || round < COLD_RUNS && *backend != SLOWEST {
+                if cache.exists() {
+                    std::fs::remove_dir_all(&cache)?;
+                }
+                match run(&ember, &program, &cache, &options) {
+                    Ok(run) => cold.add(&run),
+                    Err(error) => {
+                        *refused = Some(format!("this ember has no such backend: {error:#}"));
+                        continue;
+                    }
+                }
+            }
+            let run = run(&ember, &program, &cache, &options)?;
+            ensure!(run.hits == run.definitions, "{backend} is not warm");
+            warm.add(&run);
+        }
+    }
+    let mut rows = Vec::new();
+    for (backend, (cold, warm, refused)) in BACKENDS.into_iter().zip(all) {
+        for (state, samples) in [("cold", cold), ("warm", warm)] {
+            let work = format!("queens, {state}, per definition");
+            rows.extend(match &refused {
+                Some(reason) => Some(Row::refused(work, backend, reason.clone())),
+                None => Row::new(work, backend, samples.evaluation),
+            });
+        }
+    }
+    Ok(rows)
 }
 
-/// Measures all programs, `runs` times warm.
-pub(crate) fn measure(runs: usize) -> Result<Vec<Row>> {
+/// The program, and the folder of the repository.
+fn ember() -> Result<(PathBuf, &'static Path)> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("the benchmarks are a folder of the repository")?;
@@ -49,6 +96,19 @@ pub(crate) fn measure(runs: usize) -> Result<Vec<Row>> {
         "{} is not built: run `cargo xtask bench first-light`, which builds it",
         ember.display()
     );
+    Ok((ember, repository))
+}
+
+struct Run {
+    definitions: u64,
+    hits: u64,
+    eval_ns: u64,
+    process_ns: u64,
+}
+
+/// Measures all programs, `runs` times warm.
+pub(crate) fn measure(runs: usize) -> Result<Vec<Row>> {
+    let (ember, repository) = ember()?;
     let mut programs: Vec<PathBuf> = std::fs::read_dir(repository.join("examples/ember/programs"))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension() == Some(OsStr::new("em")))
@@ -101,15 +161,13 @@ pub(crate) fn measure(runs: usize) -> Result<Vec<Row>> {
             rows.extend(Row::new(work, "rekindle", process.clone()));
         }
     }
-    let all: Vec<u64> = warm
-        .iter()
-        .flat_map(|samples| samples.evaluation.clone())
-        .collect();
-    rows.extend(Row::new(
-        "all, warm, per definition".to_owned(),
-        "rekindle",
-        all,
-    ));
+    for (state, samples) in [("no-cache", &without), ("cold", &cold), ("warm", &warm)] {
+        let all = samples
+            .iter()
+            .flat_map(|samples| samples.evaluation.clone());
+        let work = format!("all, {state}, per definition");
+        rows.extend(Row::new(work, "rekindle", all.collect()));
+    }
     Ok(rows)
 }
 

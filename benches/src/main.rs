@@ -1,11 +1,18 @@
 //! Benchmarks: `cargo xtask bench NAME [--json PATH]` runs this in release mode.
 //!
-//! Each benchmark prints a table and writes its rows as JSON. A row's figures are medians and 95th
+//! Each benchmark prints a table and its bars, and writes both as JSON. A row's figures are medians and 95th
 //! percentiles of what its header says, in nanoseconds.
 
+mod bar;
+mod charts;
+mod end_to_end;
 mod first_light;
 mod hooks;
+mod instructions;
+mod language;
 mod loader;
+mod meter;
+mod orc;
 mod row;
 mod store;
 
@@ -31,6 +38,12 @@ enum Benchmark {
         #[arg(long, default_value_t = 15)]
         runs: usize,
     },
+    /// A program of ember's on each backend, cold and warm.
+    Backends {
+        /// Fewer processes, and without clang.
+        #[arg(long)]
+        quick: bool,
+    },
     /// The store beside plain files, cacache, LMDB and SQLite.
     Store(store::Options),
     /// This loader beside LLVM's, the system's and others: from object or image to the first call.
@@ -41,13 +54,33 @@ enum Benchmark {
         /// Only these subjects; all if none is named.
         #[arg(long, value_name = "NAME")]
         subject: Vec<String>,
+        /// A second or two for each subject and work, and no chains of COMDAT groups.
+        #[arg(long)]
+        quick: bool,
     },
     /// The hooks, in real processes: warm, cold, the second time, by two threads.
     Hooks {
         /// Only these works; all if none is named.
         #[arg(long, value_name = "NAME")]
         work: Vec<String>,
+        /// A third of the processes, and not all works.
+        #[arg(long)]
+        quick: bool,
     },
+    /// Whole processes that bring back 100 to 100,000 definitions, beside what would be used instead.
+    EndToEnd(end_to_end::Options),
+    /// One work under callgrind, for `cargo xtask regress`.
+    Instructions(instructions::Options),
+    /// Draws charts of a summary, as SVG.
+    Charts {
+        /// The summary that `cargo xtask bench` has written.
+        summary: PathBuf,
+        /// The folder that they are written to.
+        folder: PathBuf,
+    },
+    /// One of the processes that the benchmark of whole processes measures.
+    #[command(hide = true)]
+    EndToEndProcess { plan: String },
     /// One of the processes that the benchmark of the hooks measures.
     #[command(hide = true)]
     HooksProcess { plan: String },
@@ -55,26 +88,37 @@ enum Benchmark {
 
 fn main() -> Result<()> {
     let command = Command::parse();
-    let mut bars = String::new();
+    let mut bars = Vec::new();
     let rows = match command.benchmark {
         Benchmark::FirstLight { runs } => first_light::measure(runs)?,
+        Benchmark::Instructions(options) => return instructions::run(&options),
+        Benchmark::Charts { summary, folder } => return charts::draw(&summary, &folder),
         Benchmark::Store(options) => return store::run(&options, command.json.as_deref()),
-        Benchmark::Loader { work, subject } => {
-            let rows = loader::measure(&work, &subject)?;
-            bars = loader::bars::report(&rows);
+        Benchmark::Loader {
+            work,
+            subject,
+            quick,
+        } => {
+            let rows = loader::measure(&work, &subject, quick)?;
+            bars = loader::bars::bars(&rows);
             rows
         }
-        Benchmark::Hooks { work } => {
-            let rows = hooks::measure(&work)?;
-            bars = hooks::bars::report(&rows);
+        Benchmark::Hooks { work, quick } => {
+            let rows = hooks::measure(&work, quick)?;
+            bars = hooks::bars::bars(&rows);
             rows
         }
+        Benchmark::Backends { quick } => first_light::measure_backends(quick)?,
+        Benchmark::EndToEnd(options) => end_to_end::measure(&options)?,
+        Benchmark::EndToEndProcess { plan } => return end_to_end::run_process(&plan),
         Benchmark::HooksProcess { plan } => return hooks::run_process(&plan),
     };
     row::print(&rows);
-    print!("{bars}");
+    if !bars.is_empty() {
+        print!("{}", bar::text(&bars));
+    }
     if let Some(path) = command.json {
-        row::write_json(&rows, &path)?;
+        row::write_json(&rows, &bars, &path)?;
     }
     Ok(())
 }

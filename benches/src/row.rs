@@ -1,5 +1,6 @@
 //! Rows of results, and how they are shown.
 
+use crate::bar::Bar;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::path::Path;
@@ -16,6 +17,12 @@ pub(crate) struct Row {
     pub(crate) n: usize,
     /// All samples together; where several processes do the same, those of one, by the median.
     pub(crate) total_ns: u64,
+    /// The least and the greatest of the processes' totals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) spread_ns: Option<(u64, u64)>,
+    /// What comes before the first sample of a process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) setup_ns: Option<u64>,
     /// CPU time of all threads of the process, per sample.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_ns: Option<u64>,
@@ -25,7 +32,7 @@ pub(crate) struct Row {
     /// How much of it is mapped from files: clean, and cached by the kernel for all processes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) file_bytes_per_entry: Option<u64>,
-    /// Why there is no figure.
+    /// Why there is no figure, or one of a part only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) refused: Option<String>,
 }
@@ -43,6 +50,8 @@ impl Row {
             p99_ns: samples[last * 99 / 100],
             n: samples.len(),
             total_ns: samples.iter().sum(),
+            spread_ns: None,
+            setup_ns: None,
             cpu_ns: None,
             bytes_per_entry: None,
             file_bytes_per_entry: None,
@@ -60,6 +69,8 @@ impl Row {
             p99_ns: 0,
             n: 0,
             total_ns: 0,
+            spread_ns: None,
+            setup_ns: None,
             cpu_ns: None,
             bytes_per_entry: None,
             file_bytes_per_entry: None,
@@ -78,7 +89,9 @@ pub(crate) fn print(rows: &[Row]) {
     for row in rows {
         if let Some(reason) = &row.refused {
             println!("{:<34} {:<22} refused: {reason}", row.work, row.subject);
-            continue;
+            if row.n == 0 {
+                continue;
+            }
         }
         println!(
             "{:<34} {:<22} {:>11} {:>11} {:>11} {:>9} {:>9} {:>6}",
@@ -94,8 +107,15 @@ pub(crate) fn print(rows: &[Row]) {
     }
 }
 
-/// Writes the rows as a JSON array.
-pub(crate) fn write_json(rows: &[Row], path: &Path) -> Result<()> {
-    let json = serde_json::to_string_pretty(rows)?;
+/// Writes rows and bars as a JSON array.
+pub(crate) fn write_json<R: Serialize>(rows: &[R], bars: &[Bar], path: &Path) -> Result<()> {
+    let mut all = Vec::with_capacity(rows.len() + bars.len());
+    for row in rows {
+        all.push(serde_json::to_value(row)?);
+    }
+    for bar in bars {
+        all.push(serde_json::to_value(bar)?);
+    }
+    let json = serde_json::to_string_pretty(&all)?;
     std::fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))
 }

@@ -21,7 +21,6 @@
 //! what a definition adds to the process's proportional share of memory; of `direct`, the size of an image.
 
 pub(crate) mod bars;
-mod language;
 mod process;
 
 use crate::row::Row;
@@ -59,12 +58,25 @@ const OTHERS: [(&str, Work, usize, usize); 4] = [
 /// Processes of each other work.
 const ROUNDS: usize = 5;
 
-/// Measures everything, or what `wanted` names.
-pub(crate) fn measure(wanted: &[String]) -> Result<Vec<Row>> {
+/// Works that a quick run leaves out.
+const SLOW: [&str; 5] = [
+    "warm-1000",
+    "warm-100000",
+    "warm-unshared",
+    "second-10000",
+    "second-look-up",
+];
+
+/// Measures everything, or what `wanted` names; in a quick run with a third of the processes, and not all.
+pub(crate) fn measure(wanted: &[String], is_quick: bool) -> Result<Vec<Row>> {
     let bench = Bench {
         program: std::env::current_exe()?,
+        is_quick,
     };
-    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
+    let is_wanted = |name: &str| match wanted {
+        [] => !(is_quick && SLOW.contains(&name)),
+        _ => wanted.iter().any(|wanted| wanted == name),
+    };
     let mut rows = Vec::new();
     for (name, definitions, processes) in WARM {
         if is_wanted(name) {
@@ -88,9 +100,18 @@ pub(crate) fn measure(wanted: &[String]) -> Result<Vec<Row>> {
 
 struct Bench {
     program: PathBuf,
+    is_quick: bool,
 }
 
 impl Bench {
+    /// How many of `processes` are started.
+    fn processes(&self, processes: usize) -> usize {
+        match self.is_quick {
+            true => processes.div_ceil(3),
+            false => processes,
+        }
+    }
+
     fn run(&self, work: Work, folder: &Path, definitions: usize, seed: usize) -> Result<Measured> {
         let plan = Plan {
             work,
@@ -142,7 +163,7 @@ impl Bench {
         let folder = self.folder(definitions)?;
         eprintln!("measuring {name} ...");
         let mut all = Gathered::default();
-        for process in 1..=processes {
+        for process in 1..=self.processes(processes) {
             let measured = self.run(Work::Warm, &folder, definitions, process)?;
             ensure!(
                 measured.hits == definitions as u64,
@@ -164,7 +185,7 @@ impl Bench {
         let folder = self.folder(definitions)?;
         eprintln!("measuring {name} ...");
         let mut all = Gathered::default();
-        for round in 1..=processes {
+        for round in 1..=self.processes(processes) {
             let measured = self.run(work, &folder, definitions, round)?;
             let (hits, second) = (measured.hits, measured.second_hits);
             let are_second = second == if work == Work::Revised { hits } else { 0 };
@@ -182,7 +203,7 @@ impl Bench {
         let folder = self.folder(MANY)?;
         eprintln!("measuring two-threads ...");
         let mut samples = [Vec::new(), Vec::new()];
-        for round in 1..=2 * ROUNDS {
+        for round in 1..=self.processes(2 * ROUNDS) {
             for (threads, samples) in [1, 2].into_iter().zip(&mut samples) {
                 let measured = self.run(Work::Threads(threads), &folder, MANY, round)?;
                 ensure!(measured.hits == MANY as u64, "{} hits", measured.hits);
@@ -205,7 +226,7 @@ impl Bench {
         ];
         let mut gathered = [(); 3].map(|()| Gathered::default());
         let mut overhead = Vec::new();
-        for round in 1..=ROUNDS {
+        for round in 1..=self.processes(ROUNDS) {
             let mut cpu = [(); 3].map(|()| Vec::new());
             for turn in 0..works.len() {
                 let index = (turn + round) % works.len();

@@ -1,6 +1,7 @@
 //! One process of the benchmark: it does what its plan says and prints what it measured.
 
-use super::language::{Language, Source, symbols};
+use crate::language::{Language, Source, symbols};
+use crate::meter::{Memory, keep_heap, process_time, thread_time};
 use anyhow::{Context, Result, bail, ensure};
 use rekindle_cache_core::artifact::{Code, Compiler, Loader};
 use rekindle_runtime_hooks::cranelift::{Cranelift, CraneliftCache, CraneliftSession};
@@ -62,15 +63,6 @@ pub(super) struct Measured {
     pub(super) memory: Memory,
     /// The size of all images that were made, where they were.
     pub(super) image_bytes: u64,
-}
-
-/// The proportional share of memory that a process has, in bytes.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub(super) struct Memory {
-    /// All of it.
-    pub(super) pss: u64,
-    /// What is mapped from files: packs, which the kernel has cached for all.
-    pub(super) file: u64,
 }
 
 /// Does what `plan` says and prints what it measured, as JSON.
@@ -161,16 +153,16 @@ fn evaluate(
     let mut samples = vec![0; sources.len()];
     let mut thread_cpu = vec![0; if is_long { sources.len() } else { 0 }];
     let (statistics, memory) = (session.statistics(), Memory::now()?);
-    let cpu = cpu_time(libc::CLOCK_PROCESS_CPUTIME_ID);
+    let cpu = process_time();
     let began = Instant::now();
     let mut last = began;
     if is_long {
-        let mut cpu_before = cpu_time(libc::CLOCK_THREAD_CPUTIME_ID);
+        let mut cpu_before = thread_time();
         for ((source, sample), cpu) in sources.iter().zip(&mut samples).zip(&mut thread_cpu) {
             one(session, language, source)?;
             let now = Instant::now();
             *sample = (now - last).as_nanos() as u64;
-            let cpu_now = cpu_time(libc::CLOCK_THREAD_CPUTIME_ID);
+            let cpu_now = thread_time();
             *cpu = cpu_now - cpu_before;
             (last, cpu_before) = (Instant::now(), cpu_now);
         }
@@ -183,7 +175,7 @@ fn evaluate(
         }
     }
     let wall_ns = began.elapsed().as_nanos() as u64;
-    let cpu_ns = cpu_time(libc::CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    let cpu_ns = process_time() - cpu;
     let now = session.statistics();
     Ok(Measured {
         samples,
@@ -238,7 +230,7 @@ fn direct(sources: &[Source]) -> Result<Measured> {
     let language = Language::new(true)?;
     let mut measured = Measured::default();
     for source in sources {
-        let cpu = cpu_time(libc::CLOCK_THREAD_CPUTIME_ID);
+        let cpu = thread_time();
         let began = Instant::now();
         let compiled = backend.compiler().compile(&language.unit(source))?;
         let image = backend
@@ -254,9 +246,7 @@ fn direct(sources: &[Source]) -> Result<Measured> {
         measured.image_bytes += image.bytes.len() as u64;
         drop((compiled, image, code));
         measured.samples.push(began.elapsed().as_nanos() as u64);
-        measured
-            .thread_cpu
-            .push(cpu_time(libc::CLOCK_THREAD_CPUTIME_ID) - cpu);
+        measured.thread_cpu.push(thread_time() - cpu);
     }
     measured.wall_ns = measured.samples.iter().sum();
     Ok(measured)
@@ -271,49 +261,4 @@ fn shuffle(sources: &mut [Source], seed: u64) {
             .wrapping_add(1_442_695_040_888_963_407);
         sources.swap(last, (state >> 33) as usize % (last + 1));
     }
-}
-
-impl Memory {
-    /// What the kernel says of this process.
-    fn now() -> Result<Self> {
-        let text = std::fs::read_to_string("/proc/self/smaps_rollup")?;
-        let bytes = |field: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(field));
-            let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-            let kilobytes: Option<u64> = kilobytes;
-            kilobytes.map_or(0, |number| number << 10)
-        };
-        Ok(Self {
-            pss: bytes("Pss:"),
-            file: bytes("Pss_File:"),
-        })
-    }
-
-    fn since(&self, before: &Self) -> Self {
-        Self {
-            pss: self.pss.saturating_sub(before.pss),
-            file: self.file.saturating_sub(before.file),
-        }
-    }
-}
-
-/// Has the allocator keep what it has from the system. Otherwise it gives the end of the heap back after a
-/// compilation and asks for it again at the next or does not, depending on what happens to lie there.
-fn keep_heap() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: this changes how much is kept and nothing else.
-    unsafe {
-        libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
-    }
-}
-
-/// A clock of CPU time, in nanoseconds.
-fn cpu_time(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` is a place for a time; it stays zero if there is no such clock.
-    unsafe { libc::clock_gettime(clock, &raw mut time) };
-    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }

@@ -65,7 +65,7 @@ impl Subject for Dlopen {
 }
 
 /// Opens `library` for all that the process loads later.
-pub(super) fn make_global(library: &CStr) -> Result<()> {
+pub(crate) fn make_global(library: &CStr) -> Result<()> {
     // SAFETY: the library's initialisers are made to be run like this; it is never closed.
     let opened = unsafe { libc::dlopen(library.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
     if opened.is_null() {
@@ -83,7 +83,7 @@ pub(super) fn global(name: &CStr) -> Option<*mut c_void> {
 }
 
 /// The dynamic linker's last words.
-pub(super) fn error() -> String {
+pub(crate) fn error() -> String {
     // SAFETY: the string is the dynamic linker's, valid until its next call, and copied at once.
     let message = unsafe {
         let message = libc::dlerror();

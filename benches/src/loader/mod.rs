@@ -14,7 +14,7 @@ pub(crate) mod bars;
 mod compile;
 #[cfg(feature = "peers")]
 mod cranelift;
-mod dlopen;
+pub(crate) mod dlopen;
 #[cfg(feature = "peers")]
 mod elf;
 mod first_touch;
@@ -25,19 +25,23 @@ mod sources;
 mod throwing;
 mod work;
 
+use crate::orc::Setup;
 use crate::row::Row;
 use anyhow::{Context, Result, ensure};
-use orc::Setup;
 use rekindle::{From, Rekindle};
 use rekindle_loader_peers::{LLVM_19, LLVM_22};
 use run::Contender;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use work::{Subject, Work};
 
-/// Measures everything, or the works that `wanted` names, with all subjects or those of `subjects`.
-pub(crate) fn measure(wanted: &[String], subjects: &[String]) -> Result<Vec<Row>> {
+/// Measures everything, or the works that `wanted` names, with all subjects or those of `subjects`. A quick
+/// run leaves out the chains of COMDAT groups, which take LLVM seconds each.
+pub(crate) fn measure(wanted: &[String], subjects: &[String], is_quick: bool) -> Result<Vec<Row>> {
     let names = |list: &[String], name: &str| list.is_empty() || list.iter().any(|one| one == name);
-    let is_wanted = |name: &str| names(wanted, name);
+    let is_wanted =
+        |name: &str| names(wanted, name) && !(is_quick && name.starts_with("comdat-chain"));
+    let enough = if is_quick { run::QUICK } else { run::ENOUGH };
     let chosen = |mut all: Vec<Contender>| {
         all.retain(|contender| names(subjects, contender.name));
         all
@@ -57,7 +61,7 @@ pub(crate) fn measure(wanted: &[String], subjects: &[String]) -> Result<Vec<Row>
     }
     for shape in compile::SHAPES.iter().filter(|shape| is_wanted(shape.work)) {
         let work = compile::work(shape, &tools, &folder)?;
-        rows.extend(run::alternate(&work, chosen(contenders(&work)))?);
+        rows.extend(run::alternate(&work, chosen(contenders(&work)), enough)?);
         match tools.link_times(&work) {
             Ok(times) => rows.extend(Row::new(format!("{}, linking", work.name), "lld", times)),
             Err(error) => eprintln!("left out: {error:#}"),
@@ -67,7 +71,7 @@ pub(crate) fn measure(wanted: &[String], subjects: &[String]) -> Result<Vec<Row>
         }
     }
     if is_wanted("small-clif") {
-        rows.extend(clif(chosen)?);
+        rows.extend(clif(chosen, enough)?);
     }
     ensure!(!rows.is_empty(), "there is no such work");
     Ok(rows)
@@ -127,7 +131,7 @@ fn contenders(work: &Work) -> Vec<Contender> {
 }
 
 #[cfg(feature = "peers")]
-fn clif(chosen: impl Fn(Vec<Contender>) -> Vec<Contender>) -> Result<Vec<Row>> {
+fn clif(chosen: impl Fn(Vec<Contender>) -> Vec<Contender>, enough: Duration) -> Result<Vec<Row>> {
     let work = cranelift::work(300)?;
     let all = vec![
         contender("rekindle-image", Ok(Rekindle::new(From::Image))),
@@ -135,11 +139,11 @@ fn clif(chosen: impl Fn(Vec<Contender>) -> Vec<Contender>) -> Result<Vec<Row>> {
         contender("cranelift-jit", cranelift::Jit::new(false)),
         contender("cranelift-jit-compile", cranelift::Jit::new(true)),
     ];
-    run::alternate(&work, chosen(all))
+    run::alternate(&work, chosen(all), enough)
 }
 
 #[cfg(not(feature = "peers"))]
-fn clif(_chosen: impl Fn(Vec<Contender>) -> Vec<Contender>) -> Result<Vec<Row>> {
+fn clif(_chosen: impl Fn(Vec<Contender>) -> Vec<Contender>, _enough: Duration) -> Result<Vec<Row>> {
     let reason = "this program was built without the feature `peers`".to_owned();
     let work = "small-clif".to_owned();
     Ok(vec![Row::refused(work, "cranelift-jit", reason)])

@@ -7,6 +7,7 @@
 //! for all subjects, the first load of a burst, right after others' work, goes to a row of its own.
 
 use super::work::{Subject, Work};
+use crate::meter::process_time;
 use crate::row::Row;
 use anyhow::{Result, bail};
 use std::time::{Duration, Instant};
@@ -15,7 +16,10 @@ use std::time::{Duration, Instant};
 const SLOW: Duration = Duration::from_secs(1);
 
 /// A subject that has taken so long has been measured enough.
-const ENOUGH: Duration = Duration::from_secs(12);
+pub(super) const ENOUGH: Duration = Duration::from_secs(12);
+
+/// The same in a quick run.
+pub(super) const QUICK: Duration = Duration::from_millis(1_500);
 
 /// Between rounds: what a process does between its loads. Helper threads of all subjects get to run,
 /// and their CPU time is counted.
@@ -41,7 +45,11 @@ struct State {
 }
 
 /// The rows of `contenders` at `work`.
-pub(super) fn alternate(work: &Work, contenders: Vec<Contender>) -> Result<Vec<Row>> {
+pub(super) fn alternate(
+    work: &Work,
+    contenders: Vec<Contender>,
+    enough: Duration,
+) -> Result<Vec<Row>> {
     eprintln!("measuring {} ...", work.name);
     let mut states: Vec<State> = contenders.into_iter().map(State::new).collect();
     let count = states.len();
@@ -52,7 +60,7 @@ pub(super) fn alternate(work: &Work, contenders: Vec<Contender>) -> Result<Vec<R
                 0 => turn,
                 _ => count - 1 - turn,
             };
-            states[(round / 2 + turn) % count].round(work, &mut answers)?;
+            states[(round / 2 + turn) % count].round(work, &mut answers, enough)?;
         }
     }
     let mut rows = Vec::new();
@@ -90,11 +98,11 @@ impl State {
     }
 
     /// One round. The first answer of a unit is what all others have to give.
-    fn round(&mut self, work: &Work, answers: &mut [Option<i64>]) -> Result<()> {
+    fn round(&mut self, work: &Work, answers: &mut [Option<i64>], enough: Duration) -> Result<()> {
         let Some(subject) = self.subject.as_deref_mut() else {
             return Ok(());
         };
-        if self.spent > ENOUGH {
+        if self.spent > enough {
             return Ok(());
         }
         let measured = match measure(subject, work) {
@@ -154,7 +162,7 @@ fn measure(subject: &mut dyn Subject, work: &Work) -> Result<Measured> {
     let mut answers = Vec::with_capacity(work.loads());
     subject.begin(work)?;
     std::thread::sleep(PAUSE);
-    let cpu_before = cpu_time();
+    let cpu_before = process_time();
     for load in 0..work.loads() {
         if load % work.burst != 0 {
             subject.again(work)?;
@@ -166,7 +174,7 @@ fn measure(subject: &mut dyn Subject, work: &Work) -> Result<Measured> {
         samples.push(took.as_nanos() as u64);
     }
     std::thread::sleep(PAUSE);
-    let cpu_ns = cpu_time() - cpu_before;
+    let cpu_ns = process_time() - cpu_before;
     subject.end()?;
     // What a subject has freed, the allocator puts in order at the next request of some size, which
     // would be the next subject's: after LLVM that takes longer than a whole load of others.
@@ -176,15 +184,4 @@ fn measure(subject: &mut dyn Subject, work: &Work) -> Result<Measured> {
         answers,
         cpu_ns,
     })
-}
-
-/// CPU time of all threads of this process, in nanoseconds.
-pub(super) fn cpu_time() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` is a place for a time; it stays zero if there is no such clock.
-    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
-    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }

@@ -22,6 +22,7 @@ mod sqlite;
 mod subject;
 mod timing;
 
+use crate::{bar, row};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
@@ -88,8 +89,10 @@ pub(crate) fn run(options: &Options, json: Option<&Path>) -> Result<()> {
         .tempdir_in(&scratch)?;
     let rows = plan::measure(options, folder.path())?;
     report::print(&rows);
+    let bars = report::bars(&rows);
+    print!("{}", bar::text(&bars));
     if let Some(json) = json {
-        report::write_json(&rows, json)?;
+        row::write_json(&rows, &bars, json)?;
     }
     folder.close().context("cannot remove what was measured")
 }

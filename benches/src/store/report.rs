@@ -1,9 +1,9 @@
 //! The rows, their table, and the bars that they have to clear.
 
 use super::plan::{LOOK_UPS, WARM_UP};
-use anyhow::{Context as _, Result};
+use crate::bar::Bar;
+use crate::bar::Needs::{AtLeast, AtMost};
 use serde::Serialize;
-use std::path::Path;
 
 /// One figure: what was done, by whom, on how many records, and how long it took.
 #[derive(Debug, Clone, Serialize)]
@@ -81,7 +81,7 @@ const GROWTH_BAR: f64 = 1.5;
 const INDEX_BAR: f64 = 24.0;
 const HEAP_BAR: f64 = 1.0;
 
-/// Prints the rows, with how many times as long as Rekindle each peer takes, and then the bars.
+/// Prints the rows, with how many times as long as Rekindle each peer takes.
 pub(super) fn print(rows: &[Row]) {
     println!(
         "Before each turn of {LOOK_UPS} resident look-ups, every subject makes {WARM_UP} untimed."
@@ -110,11 +110,10 @@ pub(super) fn print(rows: &[Row]) {
             ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
         );
     }
-    print_bars(rows);
 }
 
-fn print_bars(rows: &[Row]) {
-    println!("\n{:<34} {:>14} {:>14}", "bar", "is", "must be");
+/// Every bar with its figure in `rows`.
+pub(super) fn bars(rows: &[Row]) -> Vec<Bar> {
     let ours = |work: &str, records: usize| {
         rows.iter().find(|row| {
             row.work == work
@@ -123,64 +122,39 @@ fn print_bars(rows: &[Row]) {
                 && row.subject == "rekindle"
         })
     };
+    let mut bars = Vec::new();
     for (work, records, bar) in BARS {
-        if let Some(row) = ours(work, *records) {
-            let is = format!("{:.3} us", row.median_ns / 1e3);
-            let must = format!("<= {:.1} us", bar / 1e3);
-            print_bar(
-                &format!("{work}, {records} records"),
-                &is,
-                &must,
-                row.median_ns <= *bar,
-            );
-        }
+        let found = ours(work, *records).map(|row| row.median_ns / 1e3);
+        let name = format!("{work}, {records} records, median");
+        bars.push(Bar::new(name, "us", found, AtMost(bar / 1e3)));
     }
-    if let Some(row) = ours("open-1m", 1_000_000) {
-        for (what, bytes, bar) in [
-            ("mapped index per record", row.index_bytes, INDEX_BAR),
-            ("heap per record", row.heap_bytes, HEAP_BAR),
-        ] {
-            let Some(bytes) = bytes else { continue };
-            let each = bytes as f64 / row.records as f64;
-            let must = format!("<= {bar} B");
-            print_bar(what, &format!("{each:.2} B"), &must, each <= bar);
-        }
+    let open = ours("open-1m", 1_000_000);
+    let each = |bytes: fn(&Row) -> Option<u64>| {
+        open.and_then(|row| Some(bytes(row)? as f64 / row.records as f64))
+    };
+    for (what, found, bar) in [
+        (
+            "mapped index of a record",
+            each(|row| row.index_bytes),
+            INDEX_BAR,
+        ),
+        ("heap of a record", each(|row| row.heap_bytes), HEAP_BAR),
+    ] {
+        bars.push(Bar::new(what.to_owned(), "B", found, AtMost(bar)));
     }
-    if let (Some(few), Some(many)) = (ours("put", 10_000), ours("put", 1_000_000)) {
-        let ratio = many.median_ns / few.median_ns;
-        let must = format!("<= {GROWTH_BAR}x");
-        let is = format!("{ratio:.2}x");
-        print_bar(
-            "put, of 1,000,000 over 10,000",
-            &is,
-            &must,
-            ratio <= GROWTH_BAR,
-        );
-    }
-    let files = rows
-        .iter()
-        .find(|row| row.work == "flush-1000" && row.subject == "files");
-    if let (Some(row), Some(files)) = (ours("flush-1000", 1_000), files) {
-        let ratio = files.median_ns / row.median_ns;
-        let is = format!("{ratio:.1}x files");
-        let must = format!(">= {FLUSH_BAR}x");
-        print_bar("flush-1000", &is, &must, ratio >= FLUSH_BAR);
-    }
-}
-
-fn print_bar(what: &str, is: &str, must: &str, cleared: bool) {
-    let verdict = if cleared { "cleared" } else { "MISSED" };
-    println!("{what:<34} {is:>14} {must:>14}  {verdict}");
+    let ratio = |of: Option<&Row>, by: Option<&Row>| Some(of?.median_ns / by?.median_ns);
+    let found = ratio(ours("put", 1_000_000), ours("put", 10_000));
+    let name = "put, of 1,000,000 records against 10,000".to_owned();
+    bars.push(Bar::new(name, "x", found, AtMost(GROWTH_BAR)));
+    let files = |row: &&Row| row.work == "flush-1000" && row.subject == "files";
+    let found = ratio(rows.iter().find(files), ours("flush-1000", 1_000));
+    let name = "1,000 records put and flushed, times as fast as files".to_owned();
+    bars.push(Bar::new(name, "x", found, AtLeast(FLUSH_BAR)));
+    bars
 }
 
 /// Rekindle's row for the same work.
 fn rekindle<'a>(rows: &'a [Row], row: &Row) -> Option<&'a Row> {
     rows.iter()
         .find(|other| other.subject == "rekindle" && other.is_same_work(row))
-}
-
-/// Writes the rows as a JSON array.
-pub(super) fn write_json(rows: &[Row], path: &Path) -> Result<()> {
-    let json = serde_json::to_string_pretty(rows)?;
-    std::fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))
 }

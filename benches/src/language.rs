@@ -1,19 +1,21 @@
-//! The small language that is evaluated: thousands of distinct functions over a library.
+//! The small language that the benchmarks of hooks and of whole processes evaluate: thousands of distinct
+//! functions over a library.
 //!
 //! A definition has some 300 bytes of text and an image of some 2 KB, which is bound to twelve words of the
 //! host's. It depends on a macro that ran, on the meaning of two symbols, and on the interface of a third
 //! definition; on a hit an effect is repeated. The library is evaluated by each process before
 //! anything is measured, as a runtime's own would be.
 
-use rekindle_cache_core::artifact::Symbols;
+use rekindle_cache_core::artifact::{Compiler as _, Symbols};
 use rekindle_runtime_hooks::cranelift::backend::cranelift_codegen::ir::types::I64;
 use rekindle_runtime_hooks::cranelift::backend::cranelift_codegen::ir::{
-    AbiParam, InstBuilder, Signature,
+    AbiParam, FuncRef, Function, InstBuilder, Signature, Value,
 };
+use rekindle_runtime_hooks::cranelift::backend::cranelift_codegen::isa::TargetFrontendConfig;
 use rekindle_runtime_hooks::cranelift::backend::cranelift_frontend::{
     FunctionBuilder, FunctionBuilderContext,
 };
-use rekindle_runtime_hooks::cranelift::backend::{CraneliftCompiler, Linkage, Unit};
+use rekindle_runtime_hooks::cranelift::backend::{CraneliftCompiler, Linkage, Options, Unit};
 use rekindle_runtime_hooks::{
     Compilation, Definition, Digest, Host, Recorder, SideTable, SymbolTable, UnitSource,
     symbol_hash,
@@ -37,15 +39,21 @@ const LINES: usize = 4;
 const STEPS: usize = 11;
 
 /// One definition's source.
-pub(super) struct Source {
-    pub(super) name: String,
-    pub(super) text: String,
-    number: usize,
+pub(crate) struct Source {
+    pub(crate) name: String,
+    pub(crate) text: String,
+    pub(crate) number: usize,
+}
+
+/// A word of the host's, by the name that code has for it.
+pub(crate) struct Word {
+    pub(crate) name: String,
+    pub(crate) value: u64,
 }
 
 impl Source {
     /// The library, to be evaluated first.
-    pub(super) fn library() -> Vec<Self> {
+    pub(crate) fn library() -> Vec<Self> {
         let functions = (0..FUNCTIONS).map(|index| format!("library-{index}"));
         let macros = (0..MACROS).map(|index| format!("macro-{index}"));
         let all = functions.chain(macros).enumerate();
@@ -58,7 +66,7 @@ impl Source {
     }
 
     /// Definition `number`.
-    pub(super) fn new(number: usize) -> Self {
+    pub(crate) fn new(number: usize) -> Self {
         let [first, second, third] = library(number);
         let mut text = format!("(defn function-{number} [left right]");
         for line in 0..LINES {
@@ -80,24 +88,82 @@ impl Source {
     }
 
     /// The same with a comment, which is another text with an equal form.
-    pub(super) fn with_comment(mut self) -> Self {
+    pub(crate) fn with_comment(mut self) -> Self {
         self.text.push_str(" ; revised");
         self
     }
 
     /// Goes over its bytes, as a host does that delimits a definition.
-    pub(super) fn read(&self) {
+    pub(crate) fn read(&self) {
         let bytes = self.name.bytes().chain(self.text.bytes());
         std::hint::black_box(bytes.fold(0, |all: u8, byte| all ^ byte));
     }
 
-    pub(super) fn definition(&self) -> Definition<'_> {
+    /// The words that definition `number` is bound to, in the order of their first use.
+    pub(crate) fn words(number: usize) -> [Word; WORDS] {
+        let [first, second, third] = library(number);
+        let constant = |n| Word {
+            name: format!("const:{}", (number + n) % KEYWORDS),
+            value: word_value(FUNCTIONS + MACROS + (number + n) % KEYWORDS),
+        };
+        let variable = |index| Word {
+            name: format!("var:{NAMESPACE}/library-{index}"),
+            value: word_value(index),
+        };
+        [
+            variable(first),
+            variable(second),
+            variable(third),
+            constant(0),
+            constant(11),
+            constant(23),
+            constant(37),
+            constant(51),
+        ]
+    }
+
+    /// What function `number` gives for `left` and `right`, so that nobody can be quick by doing something else.
+    pub(crate) fn answer(number: usize, left: u64, right: u64) -> u64 {
+        let words = Self::words(number);
+        let start = left.wrapping_add(number as u64);
+        calls(number).fold(start, |sum, call| {
+            let (_, function) = RUNTIME[call.runtime];
+            (function(sum, words[call.word].value) ^ right).wrapping_add(call.addend)
+        })
+    }
+
+    pub(crate) fn definition(&self) -> Definition<'_> {
         Definition {
             name: &self.name,
             text: &self.text,
             context: NAMESPACE,
         }
     }
+}
+
+/// Words that a definition is bound to.
+pub(crate) const WORDS: usize = 8;
+
+/// The word of the host's with number `index`.
+const fn word_value(index: usize) -> u64 {
+    0x1000 + index as u64 * 16
+}
+
+/// One of the calls in a definition's body: `sum = (runtime(sum, word) ^ right) + addend`.
+pub(crate) struct Call {
+    pub(crate) runtime: usize,
+    pub(crate) word: usize,
+    pub(crate) addend: u64,
+}
+
+/// The calls in the body of definition `number`, which begins with `sum = left + number`.
+pub(crate) fn calls(number: usize) -> impl Iterator<Item = Call> {
+    let steps = (0..STEPS).flat_map(|step| (0..RUNTIME.len()).map(move |runtime| (step, runtime)));
+    steps.map(move |(step, runtime)| Call {
+        runtime,
+        word: (step * 3 + runtime) % WORDS,
+        addend: (number * 31 + step) as u64,
+    })
 }
 
 /// The three definitions of the library that a definition refers to.
@@ -107,7 +173,7 @@ fn library(number: usize) -> [usize; 3] {
 }
 
 /// The host: what its names mean, and the words of its variables and constants.
-pub(super) struct Language {
+pub(crate) struct Language {
     compiler: Arc<CraneliftCompiler>,
     meanings: FxHashMap<Box<str>, Digest>,
     interfaces: FxHashMap<Box<str>, Digest>,
@@ -118,7 +184,7 @@ pub(super) struct Language {
 }
 
 impl Language {
-    pub(super) fn new(vouches: bool) -> anyhow::Result<Self> {
+    pub(crate) fn new(vouches: bool) -> anyhow::Result<Self> {
         let mut language = Self {
             compiler: Arc::new(CraneliftCompiler::native()?),
             meanings: FxHashMap::default(),
@@ -141,13 +207,22 @@ impl Language {
         Ok(language)
     }
 
+    /// One whose objects have no unwind tables, for linkers that do not take Cranelift's.
+    pub(crate) fn without_unwind_tables() -> anyhow::Result<Self> {
+        let compiler = CraneliftCompiler::new(&Options::default().unwind_tables(false))?;
+        Ok(Self {
+            compiler: Arc::new(compiler),
+            ..Self::new(true)?
+        })
+    }
+
     fn word(&mut self, name: &str) {
-        let word = 0x1000 + self.words.len() as u64 * 16;
+        let word = word_value(self.words.len());
         self.words.insert(symbol_hash(name), (name.into(), word));
     }
 
     /// What the host's front end gives for `source`.
-    pub(super) fn compile(
+    pub(crate) fn compile(
         &self,
         source: &Source,
         recorder: &Recorder<'_>,
@@ -158,7 +233,7 @@ impl Language {
                 canonical: Digest::of("bench form", source.name.as_bytes()),
                 generate: {
                     let compiler = Arc::clone(&self.compiler);
-                    Box::new(move || unit(&compiler, number))
+                    Box::new(move || unit(&compiler, number, "factory"))
                 },
             },
             factory: "factory".to_owned(),
@@ -192,8 +267,14 @@ impl Language {
     }
 
     /// The unit of `source` without any recording.
-    pub(super) fn unit(&self, source: &Source) -> Unit {
-        unit(&self.compiler, source.number)
+    pub(crate) fn unit(&self, source: &Source) -> Unit {
+        unit(&self.compiler, source.number, "factory")
+    }
+
+    /// The object of definition `number`, with its factory under the name `factory`.
+    pub(crate) fn object(&self, number: usize, factory: &str) -> anyhow::Result<Vec<u8>> {
+        let unit = unit(&self.compiler, number, factory);
+        Ok(self.compiler.compile(&unit)?.object.bytes)
     }
 }
 
@@ -233,7 +314,7 @@ impl Symbols for Language {
 }
 
 /// A function of the runtime.
-type Function = extern "C" fn(u64, u64) -> u64;
+pub(crate) type RuntimeFunction = extern "C" fn(u64, u64) -> u64;
 
 extern "C" fn call(one: u64, other: u64) -> u64 {
     one ^ other
@@ -251,7 +332,8 @@ extern "C" fn less(one: u64, other: u64) -> u64 {
     u64::from(one < other)
 }
 
-const RUNTIME: [(&str, Function); 4] = [
+/// By their names.
+pub(crate) const RUNTIME: [(&str, RuntimeFunction); 4] = [
     ("bench_call", call),
     ("bench_add", add),
     ("bench_multiply", multiply),
@@ -259,7 +341,7 @@ const RUNTIME: [(&str, Function); 4] = [
 ];
 
 /// The functions of the runtime, as a host registers them.
-pub(super) fn symbols() -> SymbolTable {
+pub(crate) fn symbols() -> SymbolTable {
     let mut table = SymbolTable::new();
     for (name, function) in RUNTIME {
         table.insert(name, function as usize as u64);
@@ -268,19 +350,16 @@ pub(super) fn symbols() -> SymbolTable {
 }
 
 /// A function of two arguments and a factory that gives its address.
-fn unit(compiler: &CraneliftCompiler, number: usize) -> Unit {
+fn unit(compiler: &CraneliftCompiler, number: usize, factory: &str) -> Unit {
     let mut nullary = Signature::new(compiler.call_conv());
     nullary.returns.push(AbiParam::new(I64));
     let mut binary = nullary.clone();
     binary.params.extend([AbiParam::new(I64); 2]);
     let mut unit = Unit::new();
-    let factory = unit.declare_function("factory", Linkage::Export, &nullary);
+    let factory = unit.declare_function(factory, Linkage::Export, &nullary);
     let function = unit.declare_function("function", Linkage::Local, &binary);
     let runtime = RUNTIME.map(|(name, _)| unit.import_function(name, &binary));
-    let variables =
-        library(number).map(|index| unit.import_word(&format!("var:{NAMESPACE}/library-{index}")));
-    let constants = [0, 11, 23, 37, 51]
-        .map(|n| unit.import_word(&format!("const:{}", (number + n) % KEYWORDS)));
+    let words = Source::words(number).map(|word| unit.import_word(&word.name));
 
     let mut context = FunctionBuilderContext::new();
     let mut body = unit.new_body(factory);
@@ -295,7 +374,25 @@ fn unit(compiler: &CraneliftCompiler, number: usize) -> Unit {
     unit.define_function(factory, body);
 
     let mut body = unit.new_body(function);
-    let mut builder = FunctionBuilder::new(&mut body, &mut context);
+    let config = compiler.frontend_config();
+    define(&mut body, number, config, |builder, call| {
+        let word = unit.global_value(words[call.word], builder.func);
+        let word = builder.ins().symbol_value(I64, word);
+        (unit.func_ref(runtime[call.runtime], builder.func), word)
+    });
+    unit.define_function(function, body);
+    unit
+}
+
+/// Builds the body of function `number`; `refer` gives what a call refers to.
+pub(crate) fn define(
+    body: &mut Function,
+    number: usize,
+    config: TargetFrontendConfig,
+    mut refer: impl FnMut(&mut FunctionBuilder<'_>, &Call) -> (FuncRef, Value),
+) {
+    let mut context = FunctionBuilderContext::new();
+    let mut builder = FunctionBuilder::new(body, &mut context);
     let block = builder.create_block();
     builder.append_block_params_for_function_params(block);
     builder.switch_to_block(block);
@@ -305,21 +402,46 @@ fn unit(compiler: &CraneliftCompiler, number: usize) -> Unit {
         _ => unreachable!("the signature has two parameters"),
     };
     let mut sum = builder.ins().iadd_imm_s(left, number as i64);
-    for step in 0..STEPS {
-        for (position, runtime) in runtime.iter().enumerate() {
-            let words = variables.iter().chain(&constants);
-            let word = words.cycle().nth(step * 3 + position);
-            let word = unit.global_value(*word.expect("there are words"), builder.func);
-            let word = builder.ins().symbol_value(I64, word);
-            let callee = unit.func_ref(*runtime, builder.func);
-            let call = builder.ins().call(callee, &[sum, word]);
-            let result = builder.inst_results(call)[0];
-            let mixed = builder.ins().bxor(result, right);
-            sum = builder.ins().iadd_imm_s(mixed, (number * 31 + step) as i64);
-        }
+    for call in calls(number) {
+        let (callee, word) = refer(&mut builder, &call);
+        let result = builder.ins().call(callee, &[sum, word]);
+        let result = builder.inst_results(result)[0];
+        let mixed = builder.ins().bxor(result, right);
+        sum = builder.ins().iadd_imm_s(mixed, call.addend as i64);
     }
     builder.ins().return_(&[sum]);
-    builder.finalize(compiler.frontend_config());
-    unit.define_function(function, body);
-    unit
+    builder.finalize(config);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_gives_the_answers_and_words_that_peers_are_told() -> anyhow::Result<()> {
+        use rekindle_cache_core::artifact::{Code as _, Loader as _};
+        let language = Language::new(true)?;
+        let loader = rekindle_loader::NativeLoader::new();
+        for number in [0, 1, 77, 4_711] {
+            for word in Source::words(number) {
+                let known = language.symbol(symbol_hash(&word.name), &word.name);
+                assert_eq!(known, Some(word.value), "{}", word.name);
+            }
+            let object = language
+                .compiler
+                .compile(&language.unit(&Source::new(number)))?
+                .object;
+            let image = loader.prepare(&object.bytes, &["factory"])?;
+            // SAFETY: the image was made just now and is bound to the words that it was made for.
+            let code = unsafe { loader.load(image.as_ref(), &language) }?;
+            let factory = code.symbol("factory").expect("it is a root");
+            // SAFETY: a factory gives the address of a function of two words.
+            let answer = unsafe {
+                let factory: extern "C" fn() -> RuntimeFunction = std::mem::transmute(factory);
+                factory()(3, 5)
+            };
+            assert_eq!(answer, Source::answer(number, 3, 5));
+        }
+        Ok(())
+    }
 }

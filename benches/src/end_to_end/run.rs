@@ -1,0 +1,383 @@
+//! Prepares the subjects, starts their processes in turns, and makes rows of what they print.
+
+use super::numba;
+use super::peer::{ARGUMENTS, Place, SUBJECTS, Start, Subject, find};
+use crate::language::Source;
+use crate::meter::{Memory, keep_heap, process_time};
+use crate::row::Row;
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How much is measured.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Options {
+    /// A few seconds for each subject, and 10,000 definitions at most.
+    #[arg(long)]
+    quick: bool,
+    /// How many definitions, several with commas.
+    #[arg(long, value_delimiter = ',')]
+    count: Vec<usize>,
+    /// Measure these subjects only; all of them unless given.
+    #[arg(long, value_name = "SUBJECT", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Make what the subjects find, and measure nothing.
+    #[arg(long)]
+    prepare: bool,
+}
+
+/// How long everything may take.
+struct Limits {
+    counts: Vec<usize>,
+    /// A process brings back for so long.
+    process: Duration,
+    /// What a subject is prepared with takes so long, unless it is there already.
+    prepare: Duration,
+    /// A subject's processes with the same number of definitions together.
+    subject: Duration,
+    rounds: usize,
+}
+
+impl Options {
+    fn limits(&self) -> Limits {
+        let seconds = Duration::from_secs;
+        let mut limits = match self.quick {
+            false => Limits {
+                counts: vec![100, 1_000, 10_000, 100_000],
+                process: seconds(60),
+                prepare: seconds(300),
+                subject: seconds(20),
+                rounds: 7,
+            },
+            true => Limits {
+                counts: vec![100, 1_000, 10_000],
+                process: seconds(4),
+                prepare: seconds(10),
+                subject: seconds(1),
+                rounds: 3,
+            },
+        };
+        if !self.count.is_empty() {
+            limits.counts.clone_from(&self.count);
+        }
+        limits
+    }
+}
+
+/// What a process is to do, as its parent writes it on the command line.
+#[derive(Debug, Serialize, Deserialize)]
+struct Plan {
+    subject: String,
+    folder: PathBuf,
+    own: PathBuf,
+    count: usize,
+    limit: Duration,
+}
+
+/// What a process measured.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Measured {
+    /// Nanoseconds until the first definition.
+    setup_ns: u64,
+    samples: Vec<u64>,
+    /// What functions gave, where that has not been looked at.
+    #[serde(default)]
+    answers: Vec<u64>,
+    wall_ns: u64,
+    cpu_ns: u64,
+    memory: Memory,
+    /// Why it did not go on: `limit`, or a reason.
+    stopped: Option<String>,
+}
+
+/// What [`Measured::stopped`] says of time.
+const LIMIT: &str = "limit";
+
+/// Measures everything, or what `options` name.
+pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
+    let program = std::env::current_exe()?;
+    let target = program.parent().and_then(Path::parent);
+    let target = target.context("this program is in no folder")?;
+    let folder = target.join("bench/end-to-end");
+    std::fs::create_dir_all(&folder)?;
+    let limits = options.limits();
+    let is_wanted = |subject: &&Subject| {
+        options.only.is_empty() || options.only.iter().any(|only| only == subject.name)
+    };
+    let subjects = SUBJECTS.iter().filter(is_wanted);
+    let mut subjects: Vec<_> = subjects.map(|subject| (subject, None)).collect();
+    ensure!(!subjects.is_empty(), "no such subject");
+    let bench = Bench {
+        program,
+        folder,
+        limits,
+    };
+    let mut rows = Vec::new();
+    for &count in &bench.limits.counts {
+        let mut contenders = Vec::new();
+        for (subject, refused) in &mut subjects {
+            let mut contender = Contender::new(subject);
+            contender.refused.clone_from(refused);
+            if refused.is_none() {
+                contender.refused = bench.prepare(subject, count);
+            }
+            contenders.push(contender);
+        }
+        if !options.prepare {
+            bench.alternate(count, &mut contenders)?;
+        }
+        for (contender, (_, refused)) in contenders.into_iter().zip(&mut subjects) {
+            if contender.refused.is_some() && refused.is_none() {
+                *refused = Some(format!("not tried, as {count} were too many"));
+            }
+            rows.extend(contender.row(count));
+        }
+    }
+    Ok(rows)
+}
+
+struct Bench {
+    program: PathBuf,
+    folder: PathBuf,
+    limits: Limits,
+}
+
+/// A subject, and what its processes have measured so far.
+struct Contender {
+    subject: &'static Subject,
+    refused: Option<String>,
+    all: Vec<Measured>,
+    spent: Duration,
+    is_done: bool,
+}
+
+impl Bench {
+    /// Makes what the subject will find; says why it cannot take part.
+    fn prepare(&self, subject: &Subject, count: usize) -> Option<String> {
+        let place = Place {
+            folder: self.folder.clone(),
+            own: self.folder.clone(),
+            count,
+        };
+        match (subject.prepare)(&place, self.limits.prepare) {
+            Ok(made) if made >= count => None,
+            Ok(made) => Some(format!(
+                "compiled beforehand, {made} of {count} were there after {} s",
+                self.limits.prepare.as_secs()
+            )),
+            Err(error) => Some(format!("{error:#}").replace('\n', " ")),
+        }
+    }
+
+    fn alternate(&self, count: usize, contenders: &mut [Contender]) -> Result<()> {
+        eprintln!("measuring {count} definitions ...");
+        let number = contenders.len();
+        for round in 0..=self.limits.rounds {
+            for turn in 0..number {
+                let turn = match round % 2 {
+                    0 => turn,
+                    _ => number - 1 - turn,
+                };
+                let contender = &mut contenders[(round / 2 + turn) % number];
+                if contender.is_done || contender.refused.is_some() {
+                    continue;
+                }
+                let began = Instant::now();
+                let measured = self.run(contender.subject, count)?;
+                let took = began.elapsed();
+                // The first one warms up, unless it is so slow that this cannot matter.
+                if round == 0 && took < self.limits.subject / 4 && measured.stopped.is_none() {
+                    continue;
+                }
+                contender.spent += took;
+                contender.is_done = contender.spent > self.limits.subject;
+                contender.add(measured, count, &self.limits);
+            }
+        }
+        Ok(())
+    }
+
+    /// One process.
+    fn run(&self, subject: &Subject, count: usize) -> Result<Measured> {
+        let own = tempfile::Builder::new()
+            .prefix("own-")
+            .tempdir_in(&self.folder)?;
+        let mut command = match subject.start {
+            Start::Here(_) => {
+                let plan = serde_json::to_string(&Plan {
+                    subject: subject.name.to_owned(),
+                    folder: self.folder.clone(),
+                    own: own.path().to_owned(),
+                    count,
+                    limit: self.limits.process,
+                })?;
+                let mut command = Command::new(&self.program);
+                command.args(["end-to-end-process", &plan]);
+                command
+            }
+            Start::Python(script) => {
+                let mut command = Command::new(numba::interpreter(&self.folder));
+                command.args(["-c", script, "run"]);
+                command.arg(self.folder.join(subject.name));
+                command.arg(count.to_string());
+                command.arg(self.limits.process.as_secs().to_string());
+                command
+            }
+        };
+        for variable in ["REKINDLE", "REKINDLE_DIR", "REKINDLE_LOG"] {
+            command.env_remove(variable);
+        }
+        let output = command.stdin(Stdio::null()).output()?;
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr);
+            let last = words.lines().last().unwrap_or_default();
+            return Ok(Measured {
+                stopped: Some(format!("the process ended with {}: {last}", output.status)),
+                ..Measured::default()
+            });
+        }
+        let measured: Measured = serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("{} printed nothing of use", subject.name))?;
+        for (number, answer) in measured.answers.iter().enumerate() {
+            check(subject.name, number, *answer)?;
+        }
+        Ok(measured)
+    }
+}
+
+/// Sees that nobody is quick by doing something else.
+fn check(subject: &str, number: usize, answer: u64) -> Result<()> {
+    let (left, right) = ARGUMENTS;
+    let right_answer = Source::answer(number, left, right);
+    if answer != right_answer {
+        bail!("{subject}, definition {number}: {answer} instead of {right_answer}");
+    }
+    Ok(())
+}
+
+impl Contender {
+    fn new(subject: &'static Subject) -> Self {
+        Self {
+            subject,
+            refused: None,
+            all: Vec::new(),
+            spent: Duration::ZERO,
+            is_done: false,
+        }
+    }
+
+    fn add(&mut self, mut measured: Measured, count: usize, limits: &Limits) {
+        if let Some(reason) = measured.stopped.take() {
+            let done = measured.samples.len();
+            let reason = match reason == LIMIT {
+                true => format!("{} s were over", limits.process.as_secs()),
+                false => reason.replace('\n', " "),
+            };
+            self.refused = Some(format!("after {done} of {count}: {reason}"));
+        }
+        self.all.push(measured);
+    }
+
+    fn row(self, count: usize) -> Option<Row> {
+        let (work, subject) = (format!("end-to-end-{count}"), self.subject.name);
+        let samples: Vec<u64> = self
+            .all
+            .iter()
+            .flat_map(|one| one.samples.clone())
+            .collect();
+        let Some(mut row) = Row::new(work.clone(), subject, samples) else {
+            let reason = self.refused?;
+            return Some(Row::refused(work, subject, reason));
+        };
+        let each = |figure: fn(&Measured) -> u64| {
+            let mut all: Vec<u64> = self.all.iter().map(figure).collect();
+            all.sort_unstable();
+            all
+        };
+        let median = |all: &[u64]| all.get(all.len() / 2).copied().unwrap_or_default();
+        let count = |one: &Measured| one.samples.len().max(1) as u64;
+        let totals = each(|one| one.wall_ns);
+        row.total_ns = median(&totals);
+        row.spread_ns = totals.first().copied().zip(totals.last().copied());
+        row.setup_ns = Some(median(&each(|one| one.setup_ns)));
+        let per = |figure: fn(&Measured) -> u64| {
+            let mut all: Vec<u64> = self
+                .all
+                .iter()
+                .map(|one| figure(one) / count(one))
+                .collect();
+            all.sort_unstable();
+            Some(median(&all))
+        };
+        row.cpu_ns = per(|one| one.cpu_ns);
+        row.bytes_per_entry = per(|one| one.memory.pss);
+        row.file_bytes_per_entry = per(|one| one.memory.file);
+        row.refused = self.refused;
+        Some(row)
+    }
+}
+
+/// Does what `plan` says and prints what it measured, as JSON.
+pub(crate) fn run_process(plan: &str) -> Result<()> {
+    let plan: Plan = serde_json::from_str(plan).context("this is called by the benchmark alone")?;
+    keep_heap();
+    let subject = find(&plan.subject).context("no such subject")?;
+    let Start::Here(start) = subject.start else {
+        bail!("this is done by another program");
+    };
+    let place = Place {
+        folder: plan.folder,
+        own: plan.own,
+        count: plan.count,
+    };
+    let mut samples = vec![0; plan.count];
+    let mut done = 0;
+    let mut stopped = None;
+    let began = Instant::now();
+    let mut peer = start(&place)?;
+    let setup_ns = began.elapsed().as_nanos() as u64;
+    let memory = Memory::now()?;
+    let cpu = process_time();
+    let began = Instant::now();
+    let mut last = began;
+    for sample in &mut samples {
+        let answer = match peer.bring_back(done) {
+            Ok(answer) => answer,
+            Err(error) => {
+                stopped = Some(format!("{error:#}"));
+                break;
+            }
+        };
+        let now = Instant::now();
+        *sample = (now - last).as_nanos() as u64;
+        check(subject.name, done, answer)?;
+        done += 1;
+        if now - began > plan.limit && done < plan.count {
+            stopped = Some(LIMIT.to_owned());
+            break;
+        }
+        // The check above is not theirs.
+        last = Instant::now();
+    }
+    let wall_ns = samples.iter().take(done).sum();
+    let cpu_ns = process_time() - cpu;
+    let memory = Memory::now()?.since(&memory);
+    peer.finish()?;
+    samples.truncate(done);
+    let measured = Measured {
+        setup_ns,
+        samples,
+        answers: Vec::new(),
+        wall_ns,
+        cpu_ns,
+        memory,
+        stopped,
+    };
+    println!("{}", serde_json::to_string(&measured)?);
+    // What a peer would do to clean up is no part of this, and takes some of them minutes.
+    std::io::Write::flush(&mut std::io::stdout())?;
+    // SAFETY: nothing is left to be done in this process.
+    unsafe { libc::_exit(0) }
+}
