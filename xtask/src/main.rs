@@ -5,12 +5,14 @@
 
 mod bench;
 mod checks;
+mod figures;
 mod fuzz;
 mod header;
 mod install;
 mod layout;
 mod llvm;
 mod packages;
+mod regress;
 mod soak;
 mod steps;
 mod tests;
@@ -83,13 +85,34 @@ enum Command {
         #[arg(long, default_value_t = 1.0, value_parser = hours)]
         hours: f64,
     },
-    /// Run a benchmark, with everything it measures built in release.
+    /// Run benchmarks beside the peers, with everything they measure built in release.
+    ///
+    /// Without a name all of them. What they find goes to target/bench/summary.json, with a table and charts
+    /// beside it; of what was not run now, what it found when it last ran.
+    #[command(verbatim_doc_comment)]
     Bench {
-        /// The benchmark's name.
-        name: String,
-        /// Where to write its figures as JSON.
+        /// Names of benchmarks.
+        names: Vec<String>,
+        /// Fewer samples and smaller sizes: under three minutes, once built and prepared.
+        #[arg(long)]
+        quick: bool,
+        /// Where to write the figures of one benchmark as JSON, too.
         #[arg(long, value_name = "PATH")]
         json: Option<PathBuf>,
+    },
+    /// Compare this build with another commit's by the instructions that they take, under valgrind.
+    Regress {
+        /// The other commit.
+        base: String,
+        /// How many percent more are let pass.
+        #[arg(long, default_value_t = 2.0)]
+        tolerance: f64,
+    },
+    /// Keep the last summary of the benchmarks in docs/, and make the tables of README and docs of it.
+    Figures {
+        /// See whether the tables are those of the summary that is kept, and change nothing.
+        #[arg(long)]
+        check: bool,
     },
 }
 
@@ -141,6 +164,8 @@ fn run(command: &Command, steps: &mut Steps) -> Result<()> {
         Command::Header { check } => header::run(steps, *check),
         Command::Fuzz { seconds } => fuzz::run(steps, Duration::from_secs(*seconds)),
         Command::Soak { hours } => soak::run(steps, *hours),
-        Command::Bench { name, json } => bench::run(steps, name, json.as_deref()),
+        Command::Bench { names, quick, json } => bench::run(steps, names, *quick, json.as_deref()),
+        Command::Regress { base, tolerance } => regress::run(steps, base, *tolerance),
+        Command::Figures { check } => figures::run(steps, *check),
     }
 }

@@ -1,5 +1,6 @@
 //! Programs and libraries that tests and benchmarks use, and the system's packages that bring them.
 
+use crate::workspace::target_folder;
 use anyhow::{Result, bail};
 use std::env;
 use std::path::Path;
@@ -193,6 +194,33 @@ const NEEDED_TO_COMPARE_LOADERS: &[Needed] = &[
     },
 ];
 
+const NEEDED_TO_COMPARE_PROCESSES: &[Needed] = &[
+    Needed {
+        found_by: Programs(&["python3"]),
+        purpose: "runs Numba, to be held against",
+        package: "python3-venv",
+        required: false,
+    },
+    Needed {
+        found_by: Programs(&["clang-22"]),
+        purpose: "plain recompilation, to be held against",
+        package: "clang-22",
+        required: false,
+    },
+    Needed {
+        found_by: Programs(&["ld.lld-22"]),
+        purpose: "links the libraries for dlopen",
+        package: "lld-22",
+        required: false,
+    },
+    Needed {
+        found_by: Library("libLLVM.so.22.1"),
+        purpose: "ORC, to be held against",
+        package: "libllvm22",
+        required: false,
+    },
+];
+
 /// Installs what of the tests' needs is missing with `apt-get`, where this user may, and says what it
 /// does.
 ///
@@ -205,6 +233,27 @@ pub(crate) fn install_missing(shell: &Shell) -> Result<()> {
 /// The same for the benchmark that compares loaders.
 pub(crate) fn install_missing_loaders(shell: &Shell) -> Result<()> {
     install(shell, NEEDED_TO_COMPARE_LOADERS)
+}
+
+/// The same for the benchmark that compares whole processes; Numba goes to an environment of its own.
+pub(crate) fn install_missing_peers(shell: &Shell) -> Result<()> {
+    install(shell, NEEDED_TO_COMPARE_PROCESSES)?;
+    let folder = target_folder(shell)?.join("bench/numba");
+    let python = folder.join("bin/python");
+    let import = |shell: &Shell| {
+        let asked = cmd!(shell, "{python} -c 'import numba'");
+        asked.quiet().ignore_stderr().run().is_ok()
+    };
+    if python.exists() && import(shell) {
+        eprintln!("   Numba is there");
+        return Ok(());
+    }
+    let made = cmd!(shell, "python3 -m venv {folder}").run();
+    let made = made.and_then(|()| cmd!(shell, "{python} -m pip install --quiet numba").run());
+    if made.is_err() || !import(shell) {
+        eprintln!("   Numba cannot be installed here: it will be left out");
+    }
+    Ok(())
 }
 
 fn install(shell: &Shell, needed: &[Needed]) -> Result<()> {

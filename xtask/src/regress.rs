@@ -1,0 +1,163 @@
+//! Two builds compared by the instructions that they take, under callgrind: the one that is here with the one
+//! of another commit.
+//!
+//! Instructions do not hang on what else the machine does, so that a percent can be told. They are not time:
+//! what waits for memory looks cheap here, and the benchmarks tell that.
+
+use crate::packages::is_installed;
+use crate::steps::Steps;
+use crate::workspace::{root, target_folder};
+use anyhow::{Context, Result, bail, ensure};
+use std::path::{Path, PathBuf};
+use xshell::{Shell, cmd};
+
+/// What is counted, by the names that the benchmarks' program has for it.
+const WORKS: [&str; 7] = ["hit", "again", "miss", "link", "load", "put", "get"];
+
+/// Runs of each count, of which the least is taken: helper threads come in between in more ways than one.
+const RUNS: usize = 3;
+
+/// Compares the build of commit `base` with this one; fails where one takes more than `tolerance` percent
+/// more instructions.
+pub(crate) fn run(steps: &mut Steps, base: &str, tolerance: f64) -> Result<()> {
+    ensure!(is_installed("valgrind"), "valgrind is not installed");
+    let mut programs = Vec::new();
+    steps.step("build the other commit", |shell| {
+        let folder = folder(shell)?;
+        let sources = folder.join("base");
+        let commit = format!("{base}^{{commit}}");
+        let commit = cmd!(shell, "git rev-parse --verify {commit}").read()?;
+        shell.remove_path(&sources)?;
+        shell.create_dir(&sources)?;
+        let archive = folder.join("base.tar");
+        cmd!(shell, "git archive --output {archive} {commit}").run()?;
+        cmd!(
+            shell,
+            "tar --extract --file {archive} --directory {sources}"
+        )
+        .run()?;
+        programs.push(build(shell, &sources, "base")?);
+        Ok(())
+    })?;
+    steps.step("build this one", |shell| {
+        programs.push(build(shell, root(), "this")?);
+        Ok(())
+    })?;
+    let [base, this] = &*programs else {
+        bail!("there are two builds");
+    };
+    steps.step("count instructions", |shell| {
+        let mut worst = None;
+        println!(
+            "{:<8} {:>14} {:>14} {:>8}",
+            "work", "base", "this", "change"
+        );
+        warm(shell, base)?;
+        warm(shell, this)?;
+        for work in WORKS {
+            let (before, after) = (count(shell, base, work)?, count(shell, this, work)?);
+            let change = (after as f64 / before.max(1) as f64 - 1.0) * 100.0;
+            println!("{work:<8} {before:>14} {after:>14} {change:>+7.2}%");
+            if change > tolerance && worst.is_none_or(|(_, most)| change > most) {
+                worst = Some((work, change));
+            }
+        }
+        match worst {
+            Some((work, change)) => {
+                bail!("`{work}` takes {change:.2}% more instructions (tolerated: {tolerance}%)")
+            }
+            None => Ok(()),
+        }
+    })
+}
+
+fn folder(shell: &Shell) -> Result<PathBuf> {
+    let folder = target_folder(shell)?.join("bench/regress");
+    shell.create_dir(&folder)?;
+    Ok(folder)
+}
+
+/// Builds the benchmarks of `sources` and keeps the program under `name`. Both builds share what comes from
+/// elsewhere.
+fn build(shell: &Shell, sources: &Path, name: &str) -> Result<PathBuf> {
+    let target = target_folder(shell)?;
+    let kept = folder(shell)?.join(format!("benches-{name}"));
+    let _sources = shell.push_dir(sources);
+    cmd!(
+        shell,
+        "cargo build --release --package rekindle-benches --target-dir {target}"
+    )
+    .run()?;
+    shell.copy_file(target.join("release/rekindle-benches"), &kept)?;
+    let knows = cmd!(shell, "{kept} instructions --help")
+        .quiet()
+        .ignore_stdout();
+    knows
+        .ignore_stderr()
+        .run()
+        .with_context(|| format!("the {name} build counts no instructions yet"))?;
+    Ok(kept)
+}
+
+/// The cache folder of a build.
+fn cache(program: &Path) -> PathBuf {
+    program.with_extension("cache")
+}
+
+/// Fills the cache folder, under the same tool: code is for the processor that it shows.
+fn warm(shell: &Shell, program: &Path) -> Result<()> {
+    let cache = cache(program);
+    shell.remove_path(&cache)?;
+    shell.create_dir(&cache)?;
+    let command = cmd!(
+        shell,
+        "valgrind --tool=none --smc-check=all --quiet {program} instructions warm {cache}"
+    );
+    Ok(command.run()?)
+}
+
+/// The instructions of a work.
+fn count(shell: &Shell, program: &Path, work: &str) -> Result<u64> {
+    let cache = cache(program);
+    let mut least = u64::MAX;
+    for _ in 0..RUNS {
+        let output = cmd!(
+            shell,
+            "valgrind --tool=callgrind --smc-check=all --collect-atstart=no
+             --toggle-collect=rekindle_measured --callgrind-out-file=/dev/null
+             {program} instructions {work} {cache}"
+        )
+        .quiet()
+        .output()?;
+        let words = String::from_utf8_lossy(&output.stderr);
+        least = least.min(collected(&words).with_context(|| format!("callgrind: {words}"))?);
+    }
+    Ok(least)
+}
+
+/// What callgrind says at its end.
+fn collected(words: &str) -> Option<u64> {
+    let line = words.lines().find(|line| line.contains("Collected :"))?;
+    line.rsplit(' ')
+        .next()?
+        .parse()
+        .ok()
+        .filter(|count| *count > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::collected;
+
+    #[test]
+    fn the_count_is_read_from_what_callgrind_says() {
+        let words = "==7== Events    : Ir\n==7== Collected : 123456\n==7== \n";
+        assert_eq!(collected(words), Some(123_456));
+        assert_eq!(
+            collected("==7== Collected : 0"),
+            None,
+            "nothing was measured"
+        );
+        assert_eq!(collected("Killed"), None);
+    }
+}
