@@ -108,6 +108,12 @@ impl EnvironmentBuilder {
         self.field("compiler", "", *fingerprint)
     }
 
+    /// The fingerprint of a compiler that makes better code of the same units, if there is one.
+    #[must_use]
+    pub fn better_compiler(self, fingerprint: &Digest) -> Self {
+        self.field("better compiler", "", *fingerprint)
+    }
+
     /// A CPU feature that the code requires. Tuning flags are no features.
     #[must_use]
     pub fn cpu_feature(self, feature: &str) -> Self {

@@ -13,7 +13,13 @@ use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// The version of the archived types below: a record of another version is a miss.
-pub const METADATA_VERSION: u32 = 3;
+pub const METADATA_VERSION: u32 = 4;
+
+/// The [tier](Entry::tier) of code that the environment's compiler made.
+pub const BASE: u8 = 0;
+
+/// The [tier](Entry::tier) of code that the environment's better compiler made.
+pub const BETTER: u8 = 1;
 
 /// Everything that a record holds beside its key and its image.
 #[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
@@ -74,10 +80,13 @@ pub struct Entry {
     /// The digest of the definition's analysed form, by which it may be found where its text is not; all
     /// zeros if the host gave none.
     pub canonical: [u8; 32],
-    /// The digest of the object that the image was linked from.
+    /// The digest of the object by which the code's behaviour is known: the one that the image was linked from,
+    /// and for better code the one that it stands in for.
     pub object_digest: [u8; 32],
     /// Nanoseconds from the start of the host's compile closure to the prepared image.
     pub compile_ns: u64,
+    /// Which of the environment's compilers made it: [`BASE`] or [`BETTER`].
+    pub tier: u8,
     /// Seconds since 1970 when it was compiled.
     pub created: u64,
     /// The [`checksum`](crate::checksum) of the image.
@@ -216,6 +225,16 @@ impl ArchivedDependencyRecord {
     }
 }
 
+impl ArchivedMetadata {
+    /// The metadata as it was before it was archived.
+    ///
+    /// # Errors
+    /// None that is known for metadata that is valid.
+    pub fn to_metadata(&self) -> Result<Metadata, rancor::Error> {
+        rkyv::deserialize::<Metadata, rancor::Error>(self)
+    }
+}
+
 impl ArchivedDependencyRecord {
     /// The dependency as it was recorded; `None` if this version does not know its kind.
     pub fn to_dependency(&self) -> Option<Dependency> {
@@ -238,6 +257,16 @@ impl DependencyRecord {
             scope: dependency.scope.clone(),
             digest: dependency.digest.0,
         }
+    }
+
+    /// The dependency; `None` if this version does not know its kind.
+    pub fn dependency(&self) -> Option<Dependency> {
+        Some(Dependency {
+            kind: DependencyKind::from_number(self.kind)?,
+            name: self.name.clone(),
+            scope: self.scope.clone(),
+            digest: Digest(self.digest),
+        })
     }
 
     /// What is kept of a dependency of the code.

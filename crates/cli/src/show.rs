@@ -9,7 +9,7 @@ use crate::records::{Row, Seen, Source, hex, not_found, short, shown_name};
 use crate::units::{ago, bytes, count, counted, duration, now};
 use rekindle_cache_core::artifact::DependencyKind;
 use rekindle_cache_core::checksum;
-use rekindle_cache_core::metadata::{ArchivedDependencyRecord, NameRole};
+use rekindle_cache_core::metadata::{ArchivedDependencyRecord, BASE, NameRole};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -20,6 +20,8 @@ pub(crate) struct Shown {
     pub(crate) row: Row,
     object_key: String,
     object_digest: String,
+    /// `base` or `better`: which of the environment's compilers made the code.
+    tier: &'static str,
     factory: String,
     defines: Vec<String>,
     defines_later: Vec<String>,
@@ -95,6 +97,10 @@ impl Shown {
             row: Row::of(seen),
             object_key: metadata.manifest.object_key().to_string(),
             object_digest: hex(&entry.object_digest),
+            tier: match entry.tier {
+                BASE => "base",
+                _ => "better",
+            },
             factory: entry.factory.as_str().to_owned(),
             defines: owned(entry.names(NameRole::Defined)),
             defines_later: owned(entry.names(NameRole::DefinedLater)),
@@ -135,9 +141,13 @@ impl Shown {
             0 => String::new(),
             created => format!(", {}", ago(created, now())),
         };
+        let by = match self.tier {
+            "better" => ", by the better compiler",
+            _ => "",
+        };
         line(
             "compiled",
-            &format!("in {}{created}", duration(row.compile_ns)),
+            &format!("in {}{created}{by}", duration(row.compile_ns)),
         )?;
         let used = match row.last_used {
             Some(used) => format!(

@@ -1,5 +1,6 @@
 //! A cache opened for one host program, and the sessions that evaluate on it.
 
+use crate::better::{BetterCompiler, BetterListener, Improving};
 use crate::definitions::Definitions;
 use crate::error::HookError;
 use crate::explain::Explainer;
@@ -16,7 +17,7 @@ use crate::verify::Sampling;
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::{Compiler, Jit, Loader};
 use rekindle_cache_core::folder::default_folder;
-use rekindle_cache_core::key::Environment;
+use rekindle_cache_core::key::{Definition, Environment};
 use rekindle_cache_core::store::{Limits, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -28,9 +29,9 @@ use std::time::Duration;
 ///
 /// # Safety
 /// Safe code gets machine code run through this trait, so an implementation vouches for it: the compiler's
-/// objects and the JIT's code do what the unit says, are of the target that [`target`](Self::target)
+/// objects, those of the [better](Self::better) one and the JIT's code do what the unit says, are of the target that [`target`](Self::target)
 /// names and need no CPU features but those of [`required_features`](Self::required_features); the
-/// compiler's fingerprint differs wherever its code could; the loader brings in what the compiler made,
+/// compilers' fingerprints differ wherever its code could; the loader brings in what the compiler made,
 /// unchanged, and binds it to no symbols but those that it is given; and [`libcall`](Self::libcall) gives
 /// addresses within the executable of what the compiler takes them for.
 pub unsafe trait Backend: Send + Sync + 'static {
@@ -49,6 +50,12 @@ pub unsafe trait Backend: Send + Sync + 'static {
     fn jit(&self) -> &Self::Jit;
     /// The loader.
     fn loader(&self) -> &Self::Loader;
+    /// A compiler that takes longer, for better code of what [`compiler`](Self::compiler) has compiled: for the
+    /// same target, and of the same meaning. What its code requires is in
+    /// [`required_features`](Self::required_features) as well.
+    fn better(&self) -> Option<&dyn BetterCompiler<Self::Unit>> {
+        None
+    }
     /// The target triple that the compiler compiles for.
     fn target(&self) -> String;
     /// The CPU features that its code requires.
@@ -77,6 +84,7 @@ pub struct CacheBuilder<B> {
     settings: Settings,
     inputs: Vec<(String, Digest)>,
     listener: Option<Arc<Listener>>,
+    better_listener: Option<Arc<BetterListener>>,
 }
 
 impl<B: Backend> CacheBuilder<B> {
@@ -173,6 +181,22 @@ impl<B: Backend> CacheBuilder<B> {
         self
     }
 
+    /// What is compiled again by the backend's [better compiler](Backend::better), if it has one.
+    #[must_use]
+    pub fn improving(mut self, improving: Improving) -> Self {
+        self.settings.improving = Some(improving);
+        self
+    }
+
+    /// Has `listener` told of each definition for which there is better code from now on, on the thread that has made
+    /// it. Whoever evaluates the definition again gets a factory of that code. The old code stays right for whoever
+    /// has it; and a factory that runs again does again whatever else it does.
+    #[must_use]
+    pub fn on_better(mut self, listener: impl Fn(&Definition<'_>) + Send + Sync + 'static) -> Self {
+        self.better_listener = Some(Arc::new(listener));
+        self
+    }
+
     /// How long closing the cache waits for the disk.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
@@ -200,7 +224,11 @@ impl<B: Backend> CacheBuilder<B> {
             Mode::Off => (Environment::new("").finish(), BTreeSet::new()),
             Mode::On | Mode::ReadOnly => self.environment()?,
         };
-        let settings = &self.settings;
+        let mut settings = self.settings.clone();
+        let improves = mode == Mode::On && self.backend.better().is_some();
+        let improving = settings.improving.unwrap_or_default();
+        settings.improving = improves.then_some(improving);
+        let settings = &settings;
         let ledger = Arc::new(Ledger::new(settings.timeline()));
         let kept = (mode != Mode::Off).then(|| match self.place {
             Place::Memory => Kept::in_memory(settings),
@@ -218,6 +246,9 @@ impl<B: Backend> CacheBuilder<B> {
             explainer: settings.explain().then(Explainer::default),
             listener: self.listener,
             sampling: Sampling::new(settings.verify()),
+            hot: Sampling::new(settings.improving.map_or(0.0, |improving| improving.share)),
+            improving,
+            better_listener: self.better_listener,
             process: Process::default(),
         })
     }
@@ -238,6 +269,9 @@ impl<B: Backend> CacheBuilder<B> {
         let mut environment = Environment::new(&self.backend.target())
             .image_format(self.backend.loader().format())
             .compiler(&self.backend.compiler().fingerprint());
+        if let Some(better) = self.backend.better() {
+            environment = environment.better_compiler(&better.better_fingerprint());
+        }
         for feature in self.backend.required_features() {
             environment = environment.cpu_feature(&feature);
         }
@@ -268,6 +302,10 @@ pub struct Cache<B: Backend> {
     pub(crate) listener: Option<Arc<Listener>>,
     /// Which hits are verified.
     pub(crate) sampling: Sampling,
+    /// Which hits have better code made.
+    pub(crate) hot: Sampling,
+    pub(crate) improving: Improving,
+    pub(crate) better_listener: Option<Arc<BetterListener>>,
     pub(crate) process: Process,
 }
 
@@ -280,6 +318,7 @@ impl<B: Backend> Cache<B> {
             place: Place::default(),
             settings: Settings::default(),
             listener: None,
+            better_listener: None,
             inputs: Vec::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! The miss: the host's front end, and code for what it gave.
 
 use crate::asked::Asked;
+use crate::better::Candidate;
 use crate::cache::{Backend, Session};
 use crate::compilation::{Compilation, UnitSource};
 use crate::error::EvalError;
@@ -13,6 +14,7 @@ use crate::unkept::Fault;
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::{Code, Compiled, Compiler, Image, Loader, SideTable};
 use rekindle_cache_core::key::FormKey;
+use rekindle_cache_core::metadata::BASE;
 use std::time::Instant;
 
 impl<B: Backend> Session<B> {
@@ -67,6 +69,8 @@ impl<B: Backend> Session<B> {
                     let object = loaded.names.object;
                     let known = self.known(compiled, image, &libraries, digest, object);
                     self.keep(kept, fresh, compilation, known);
+                    let candidate = || Candidate { unit, digest, key };
+                    self.improve_costly(kept, || asked.copy(), began.elapsed(), candidate);
                 }
                 Ok(loaded)
             }
@@ -119,6 +123,7 @@ impl<B: Backend> Session<B> {
             factory,
             names: self.names(compilation, object),
             origin: None,
+            tier: BASE,
         };
         Ok((loaded, bindings.libraries()))
     }

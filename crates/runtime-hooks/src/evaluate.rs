@@ -21,6 +21,7 @@ use crate::watch::{Inside, Origin};
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::{Code, Hasher, Jit, Loader};
 use rekindle_cache_core::key::Definition;
+use rekindle_cache_core::metadata::BASE;
 use std::ops::Range;
 
 /// How running a factory went.
@@ -62,6 +63,8 @@ pub(crate) struct Loaded<B: Backend> {
     pub(crate) names: Names,
     /// Where it came from, if it was not compiled just now.
     pub(crate) origin: Option<Origin>,
+    /// Which compiler made it.
+    pub(crate) tier: u8,
 }
 
 /// The code of an evaluation. It stays in the process when this is dropped.
@@ -177,6 +180,8 @@ impl<B: Backend> Session<B> {
                     if self.cache.sampling.is_chosen() {
                         let object = held.names().object;
                         self.verify(kept, definition, key, object, host, compile);
+                    } else if held.tier() == BASE && self.cache.hot.is_chosen() {
+                        self.improve_hit(kept, definition, key, host, compile);
                     }
                     return Ok(self.begun(held, Outcome::Hit, origin));
                 }

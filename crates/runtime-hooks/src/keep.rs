@@ -13,7 +13,7 @@ use rekindle_cache_core::artifact::{
 };
 use rekindle_cache_core::key::{Environment, FormKey};
 use rekindle_cache_core::metadata::{
-    DependencyRecord, Entry, Manifest, Metadata, NameRecord, NameRole, SideTableRecord,
+    BASE, DependencyRecord, Entry, Manifest, Metadata, NameRecord, NameRole, SideTableRecord,
 };
 use rekindle_cache_core::store::{NewRecord, Provenance, Record, Store, StoreError};
 use std::sync::Arc;
@@ -40,6 +40,8 @@ pub(crate) struct Known {
     object: Digest,
     /// What compiling it took, if that was in another process.
     compile_ns: u64,
+    /// Which compiler made it.
+    tier: u8,
     /// Who vouches for it.
     provenance: Provenance,
 }
@@ -65,6 +67,7 @@ impl Known {
             unit: Digest(metadata.entry.unit_digest),
             object: Digest(metadata.entry.object_digest),
             compile_ns: metadata.entry.compile_ns.to_native(),
+            tier: metadata.entry.tier,
             provenance: record.provenance,
             image,
         };
@@ -105,6 +108,7 @@ impl<B: Backend> Session<B> {
             unit,
             object,
             compile_ns: 0,
+            tier: BASE,
             provenance: Provenance::OWN,
         }
     }
@@ -254,6 +258,7 @@ impl Unmade {
                 canonical: canonical.map_or([0; 32], |canonical| canonical.0),
                 object_digest: known.object.0,
                 compile_ns,
+                tier: known.tier,
                 created,
                 image_checksum: known.image.checksum,
                 effects: recorded.effects,
@@ -298,7 +303,7 @@ fn record(table: SideTable, is_of_host: bool) -> SideTableRecord {
     }
 }
 
-fn seconds_since_1970() -> u64 {
+pub(crate) fn seconds_since_1970() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |since| since.as_secs())
 }
@@ -344,6 +349,7 @@ pub(crate) mod tests {
                 unit: form,
                 object: form,
                 compile_ns: 0,
+                tier: BASE,
                 provenance: Provenance::OWN,
             },
             pointer: Some((pointer, form)),

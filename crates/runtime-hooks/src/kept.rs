@@ -3,6 +3,7 @@
 //! A forked child has neither its parent's worker nor a right to its parent's locks, so it opens the
 //! store anew when it first asks for it. What the parent had not flushed by then is the parent's.
 
+use crate::better::Improver;
 use crate::flights::Flights;
 use crate::keep::Unmade;
 use crate::looks::Looks;
@@ -30,6 +31,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct Kept {
     opened: PerProcess<Opened>,
     deadline: Duration,
+    /// How long closing goes on with making code better.
+    at_close: Duration,
     /// What is put stays in memory, as the user wished.
     is_read_only: bool,
 }
@@ -46,6 +49,8 @@ struct Opened {
     watch: Option<Watch>,
     looks: Looks,
     verifier: Verifier,
+    /// There if the backend has a better compiler.
+    improver: Option<Improver>,
 }
 
 impl Kept {
@@ -91,6 +96,7 @@ impl Kept {
         ledger: Arc<Ledger>,
     ) -> Self {
         let watches = settings.watch_deaths();
+        let improves = settings.improving.is_some();
         let opened = PerProcess::new(move || {
             let Place {
                 store,
@@ -114,6 +120,7 @@ impl Kept {
             });
             let store = Arc::new(Deferring::new(store));
             let written = Arc::<Deferring>::clone(&store);
+            let improver = improves.then(|| Improver::new(Arc::<Deferring>::clone(&store)));
             Opened {
                 worker: Worker::new(written, journal.clone()),
                 journal,
@@ -123,11 +130,15 @@ impl Kept {
                 watch,
                 looks: Looks::new(),
                 verifier: Verifier::default(),
+                improver,
             }
         });
         Self {
             opened,
             deadline: settings.deadline(),
+            at_close: settings
+                .improving
+                .map_or(Duration::ZERO, |improving| improving.at_close),
             is_read_only: settings.mode() == Mode::ReadOnly,
         }
     }
@@ -150,6 +161,11 @@ impl Kept {
     /// Compares hits with what they compile to now.
     pub(crate) fn verifier(&self) -> &Verifier {
         &self.opened.get().verifier
+    }
+
+    /// Makes code better, if that is to be done.
+    pub(crate) fn improver(&self) -> Option<&Improver> {
+        self.opened.get().improver.as_ref()
     }
 
     /// What is being compiled.
@@ -237,13 +253,19 @@ impl Drop for Kept {
         if !opened.verifier.stop(self.deadline) {
             tracing::warn!("not all hits that were chosen were verified: compiling takes too long");
         }
+        let whole = self.deadline.saturating_add(self.at_close);
+        let left = || whole.saturating_sub(began.elapsed());
+        if let Some(improver) = &opened.improver
+            && !improver.stop(self.at_close, self.deadline)
+        {
+            tracing::warn!("code was being made better: that takes too long");
+        }
         if self.is_read_only {
             // The host's own store may outlive this.
             opened.store.make_all();
             return;
         }
-        let deadline = self.deadline.saturating_sub(began.elapsed());
-        match opened.worker.stop(deadline) {
+        match opened.worker.stop(left()) {
             Some(Ok(())) => {}
             Some(Err(error)) => opened.store.warn_once(&error),
             None => tracing::warn!(

@@ -14,6 +14,7 @@
 //! What makes a hit right is written down at [`Recorder`] and in the keys of `rekindle-cache-core`.
 
 mod asked;
+mod better;
 mod cache;
 mod compilation;
 mod compile;
@@ -54,6 +55,7 @@ pub mod cranelift;
 pub mod llvm;
 mod object_jit;
 
+pub use better::{BetterCompiler, BetterListener, Improving};
 pub use cache::{Backend, Cache, CacheBuilder, Session};
 pub use compilation::{Compilation, UnitSource};
 pub use crew::Crew;

@@ -17,7 +17,7 @@ use rekindle_cache_core::artifact::{
 use rekindle_cache_core::key::{Definition, FormKey};
 use rekindle_cache_core::metadata::{
     ArchivedDependencyRecord, ArchivedEffectRecord, ArchivedEntry, ArchivedMetadata,
-    ArchivedSideTableRecord, NameRole,
+    ArchivedSideTableRecord, BASE, BETTER, NameRole,
 };
 use rekindle_cache_core::store::{Found, Record, Store};
 use std::ops::ControlFlow;
@@ -187,8 +187,13 @@ impl<B: Backend> Session<B> {
         let mut missed = Missed::default();
         let mut damaged_image = None;
         let mut hit = None;
-        store.get(key, &mut |found| {
+        let mut look = |found: Found<'_>, tier: Option<u8>| {
             let refused = match found {
+                Found::Record(record)
+                    if tier.is_some_and(|it| it != record.metadata.entry.tier) =>
+                {
+                    return ControlFlow::Continue(());
+                }
                 Found::Record(record) => {
                     let compile_ns = record.metadata.entry.compile_ns.to_native();
                     match self.revive(&record, sharing, host) {
@@ -213,7 +218,23 @@ impl<B: Backend> Session<B> {
             };
             missed.add(refused);
             ControlFlow::Continue(())
-        });
+        };
+        match self.cache.backend.better() {
+            None => store.get(key, &mut |found| look(found, None)),
+            Some(_) => {
+                let mut is_found = false;
+                for tier in [BETTER, BASE] {
+                    if is_found {
+                        break;
+                    }
+                    store.get(key, &mut |found| {
+                        let flow = look(found, Some(tier));
+                        is_found = flow.is_break();
+                        flow
+                    });
+                }
+            }
+        }
         let Some((loaded, compile_ns)) = hit else {
             // A record that is right hides a damaged one before it just as well.
             if let Some(what) = damaged_image {
@@ -222,6 +243,9 @@ impl<B: Backend> Session<B> {
             return Err(missed);
         };
         self.counters.saved(compile_ns);
+        if loaded.0.tier() == BETTER {
+            self.counters.better();
+        }
         Ok(loaded)
     }
 
@@ -294,6 +318,7 @@ impl<B: Backend> Session<B> {
             factory,
             names,
             origin: Some(origin(record)),
+            tier: metadata.entry.tier,
         };
         Some((loaded, known))
     }
@@ -340,6 +365,7 @@ impl<B: Backend> Session<B> {
             factory,
             names: self.names_of(entry),
             origin,
+            tier: entry.tier,
         };
         let held = match sharing {
             Some((definition, stamp)) => self.let_share(definition, loaded, stamp, metadata, host),

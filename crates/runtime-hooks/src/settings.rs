@@ -12,6 +12,7 @@
 //! | [`watch_deaths`](CacheBuilder::watch_deaths) | `REKINDLE_WATCH` | `on`, `off` | `on` |
 //! | [`verify`](CacheBuilder::verify) | `REKINDLE_VERIFY` | a share, from 0 to 1 | 0 |
 //! | [`timeline`](CacheBuilder::timeline) | `REKINDLE_TIMELINE` | `on`, `off` | `off` |
+//! | [`improving`](CacheBuilder::improving) | - | [`Improving`] | its default, where there is a better compiler |
 //! | [`deadline`](CacheBuilder::deadline) | - | a duration | 10 seconds |
 //! | `gdb` of the loader's options | `REKINDLE_DEBUGGER` | `gdb`, `off` | `off` |
 //!
@@ -25,10 +26,13 @@
 //! [`CacheBuilder::watch_deaths`]: crate::CacheBuilder::watch_deaths
 //! [`CacheBuilder::verify`]: crate::CacheBuilder::verify
 //! [`CacheBuilder::timeline`]: crate::CacheBuilder::timeline
+//! [`CacheBuilder::improving`]: crate::CacheBuilder::improving
+//! [`Improving`]: crate::Improving
 //! [`CacheBuilder::deadline`]: crate::CacheBuilder::deadline
 
 #[cfg(doc)]
 use crate::CacheBuilder;
+use crate::better::Improving;
 use rekindle_cache_core::store::Limits;
 use std::time::Duration;
 
@@ -67,6 +71,7 @@ pub(crate) struct Settings {
     pub(crate) watch_deaths: Option<bool>,
     pub(crate) verify: Option<f64>,
     pub(crate) timeline: Option<bool>,
+    pub(crate) improving: Option<Improving>,
 }
 
 impl Settings {
@@ -177,6 +182,7 @@ mod tests {
             watch_deaths: Some(false),
             verify: Some(0.5),
             timeline: Some(true),
+            improving: None,
         };
         assert_eq!(settings.mode(), Mode::ReadOnly);
         assert!(settings.explain());

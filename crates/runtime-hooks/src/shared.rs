@@ -44,6 +44,7 @@ pub(crate) struct SharedCode<B: Backend> {
     said: Fields,
     tables: u32,
     compile_ns: u64,
+    tier: u8,
 }
 
 /// The numbers that stand as long as nothing that code was checked against has changed.
@@ -72,6 +73,14 @@ impl<B: Backend> Held<B> {
         match self {
             Self::Own(loaded) => &loaded.names,
             Self::Shared(shared) => &shared.names,
+        }
+    }
+
+    /// Which compiler made it.
+    pub(crate) fn tier(&self) -> u8 {
+        match self {
+            Self::Own(loaded) => loaded.tier,
+            Self::Shared(shared) => shared.tier,
         }
     }
 
@@ -146,7 +155,8 @@ impl<B: Backend> Session<B> {
     ) -> Option<Arc<SharedCode<B>>> {
         self.shared.find(definition, |entry| {
             let is_right = entry.stamp.host == checked.host
-                && entry.code.names.object.0 == metadata.entry.object_digest;
+                && entry.code.names.object.0 == metadata.entry.object_digest
+                && entry.code.tier == metadata.entry.tier;
             if is_right {
                 entry.stamp = checked;
             }
@@ -207,6 +217,7 @@ impl<B: Backend> SharedCode<B> {
             said: Fields::new(of_definition.chain(tables).chain(effects)),
             tables: u32::try_from(entry.side_tables.len()).unwrap_or(u32::MAX),
             compile_ns: entry.compile_ns.to_native(),
+            tier: entry.tier,
         }
     }
 

@@ -28,6 +28,8 @@ pub struct Statistics {
     pub second_hits: u64,
     /// Those of them whose code was in the process already, from an equal definition.
     pub shared_hits: u64,
+    /// Those of them whose code was the better one, looked up and not shared.
+    pub better_hits: u64,
     /// Not found, compiled.
     pub misses: u64,
     /// Compiled, and not to be kept.
@@ -38,6 +40,8 @@ pub struct Statistics {
     pub verified: u64,
     /// Those of them that were wrong.
     pub wrong: u64,
+    /// Definitions that better code was made of, so far.
+    pub improved: u64,
     /// Time spent evaluating definitions: without the factories' own, nested evaluations counted once.
     pub eval_time: Duration,
     /// What compiling the hits took when they were compiled.
@@ -98,7 +102,7 @@ impl Statistics {
     }
 
     /// The counts by the names that programs know them by; times are not among them.
-    pub fn counts(&self) -> [(&'static str, u64); 12] {
+    pub fn counts(&self) -> [(&'static str, u64); 14] {
         let mut copy = Self {
             reasons: BTreeMap::new(),
             latencies: BTreeMap::new(),
@@ -107,17 +111,19 @@ impl Statistics {
         copy.counts_mut().map(|(name, count)| (name, *count))
     }
 
-    fn counts_mut(&mut self) -> [(&'static str, &mut u64); 12] {
+    fn counts_mut(&mut self) -> [(&'static str, &mut u64); 14] {
         [
             ("definitions", &mut self.definitions),
             ("hits", &mut self.hits),
             ("second_hits", &mut self.second_hits),
             ("shared_hits", &mut self.shared_hits),
+            ("better_hits", &mut self.better_hits),
             ("misses", &mut self.misses),
             ("bypasses", &mut self.bypasses),
             ("rejected", &mut self.rejected),
             ("verified", &mut self.verified),
             ("wrong", &mut self.wrong),
+            ("improved", &mut self.improved),
             ("loaded_bytes", &mut self.loaded_bytes),
             ("redefined", &mut self.redefined),
             ("superseded_bytes", &mut self.superseded_bytes),
@@ -189,6 +195,8 @@ pub(crate) struct Counters {
     rejected: AtomicU64,
     verified: AtomicU64,
     wrong: AtomicU64,
+    better_hits: AtomicU64,
+    improved: AtomicU64,
     eval_ns: AtomicU64,
     saved_ns: AtomicU64,
     loaded_bytes: AtomicU64,
@@ -213,6 +221,8 @@ impl Default for Counters {
             rejected: AtomicU64::default(),
             verified: AtomicU64::default(),
             wrong: AtomicU64::default(),
+            better_hits: AtomicU64::default(),
+            improved: AtomicU64::default(),
             eval_ns: AtomicU64::default(),
             saved_ns: AtomicU64::default(),
             loaded_bytes: AtomicU64::default(),
@@ -254,6 +264,16 @@ impl Counters {
         self.wrong
             .fetch_add(u64::from(!is_right), Ordering::Relaxed);
         self.verified.fetch_add(1, Ordering::Release);
+    }
+
+    /// Counts a hit on better code.
+    pub(crate) fn better(&self) {
+        self.better_hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts better code that was made.
+    pub(crate) fn improved(&self) {
+        self.improved.fetch_add(1, Ordering::Release);
     }
 
     pub(crate) fn saved(&self, nanoseconds: u64) {
@@ -302,6 +322,8 @@ impl Counters {
             rejected,
             verified: self.verified.load(Ordering::Acquire),
             wrong: get(&self.wrong),
+            better_hits: get(&self.better_hits),
+            improved: self.improved.load(Ordering::Acquire),
             eval_time: Duration::from_nanos(get(&self.eval_ns)),
             saved: Duration::from_nanos(get(&self.saved_ns)),
             loaded_bytes: get(&self.loaded_bytes),
@@ -400,7 +422,7 @@ impl Ledger {
         let mut entries = self.entries()?;
         let total = entries.total();
         let news = total.since(&entries.told);
-        if news.definitions == 0 {
+        if news.definitions == 0 && news.improved == 0 {
             return None;
         }
         entries.told = total;

@@ -8,6 +8,7 @@ use crate::evaluate::{Loaded, Running};
 use crate::host::{Bindings, Host};
 use crate::outcome::{BypassReason, Outcome};
 use rekindle_cache_core::artifact::{Code, Compiler, Jit};
+use rekindle_cache_core::metadata::BASE;
 use std::error::Error;
 
 /// Why a unit has no image that is loaded.
@@ -42,6 +43,7 @@ impl<B: Backend> Session<B> {
             factory,
             names: self.names(compilation, digest),
             origin: None,
+            tier: BASE,
         })
     }
 

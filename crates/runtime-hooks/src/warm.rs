@@ -10,6 +10,7 @@
 //! [`Crew`], and brought in and kept on the session's own thread again.
 
 use crate::asked::{Asked, Copied};
+use crate::better::Candidate;
 use crate::cache::{Backend, Session};
 use crate::compilation::Compilation;
 use crate::compile::split;
@@ -314,7 +315,11 @@ where
                     Ok((loaded, libraries)) => {
                         if let Some(kept) = self.cache.kept.as_ref() {
                             let known = self.known(compiled, image, &libraries, digest, object);
+                            let (key, asked) = (fresh.key, fresh.asked);
+                            let took = fresh.began.elapsed();
                             self.keep(kept, fresh, compilation, known);
+                            let candidate = || Candidate { unit, digest, key };
+                            self.improve_costly(kept, || asked.copy(), took, candidate);
                         }
                         return Ok(loaded);
                     }

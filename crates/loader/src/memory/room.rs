@@ -15,7 +15,6 @@ use super::free::FreeRanges;
 use super::profile::Profile;
 pub(crate) use super::span::Place;
 use super::span::{Source, Span};
-use super::system::WRITES_ASIDE;
 use super::tables::{Table, UnwindTables};
 use super::window::{WINDOW_SIZE, Window, memory};
 use crate::error::LoadError;
@@ -102,7 +101,7 @@ impl Windows {
         finalise::get_ready();
         Self {
             state: Mutex::default(),
-            anonymous: anonymous || WRITES_ASIDE,
+            anonymous,
             are_low,
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             tables: UnwindTables::default(),
@@ -163,13 +162,7 @@ impl Windows {
             run: chosen.run + range.start,
             is_anonymous: chosen.is_anonymous(),
             range,
-            source: match WRITES_ASIDE {
-                false => Source::End { before },
-                true => Source::Aside {
-                    before,
-                    scratch: vec![0; image_size],
-                },
-            },
+            source: Source::End { before },
             image_size,
             shape,
         };

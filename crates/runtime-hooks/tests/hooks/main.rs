@@ -10,6 +10,7 @@ mod environments;
 mod evaluation;
 mod explaining;
 mod faults;
+mod improving;
 mod modes;
 mod sharing;
 mod statistics;

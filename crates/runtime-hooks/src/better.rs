@@ -1,0 +1,560 @@
+//! Better code: in idle time, what a cheap compiler compiled is compiled again by one that takes longer.
+//!
+//! A backend may have a [better compiler](crate::Backend::better) for the same units. Both are part of the
+//! environment, so that code of both is found by one form key; each record says which of the two made it, and a
+//! look-up takes the better one where it can. Better code takes nothing away and changes no digest:
+//! it stands beside the record that it was made for, with all of its dependencies and with the identity of
+//! the cheap object, by which what it does is known to others. So whether it is there makes no difference to
+//! any other definition.
+//!
+//! What is compiled again: what was costly to compile, at once; and of the hits that have no better
+//! code yet, a share. Who is evaluated by many processes is chosen sooner or later, and what nobody needs is not.
+//! A hit that is chosen costs the evaluating thread what the front end takes, since there is no unit
+//! otherwise. A host may also [say so](crate::Session::improve).
+//!
+//! The work is done by a thread of low priority while nothing is compiled for an evaluation. At most [`QUEUE`]
+//! units wait. Closing the cache drops them, unless it [was told](Improving::at_close) to wait, and waits for the
+//! one that is under way up to its deadline.
+
+use crate::asked::Copied;
+use crate::cache::{Backend, Session};
+use crate::compilation::Compilation;
+use crate::host::Host;
+use crate::kept::Kept;
+use crate::recorder::Recorder;
+use rekindle_cache_core::artifact::{
+    Compiled, Compiler, Dependency, DependencyKind, Hasher, Loader,
+};
+use rekindle_cache_core::key::{Definition, Environment, FormKey};
+use rekindle_cache_core::metadata::{BETTER, DependencyRecord, Metadata, SideTableRecord};
+use rekindle_cache_core::store::{Found, NewRecord, Provenance, Store};
+use rekindle_cache_core::{Digest, DigestBuilder, symbol_hash};
+use std::collections::VecDeque;
+use std::error::Error;
+use std::ops::ControlFlow;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How many units may wait.
+const QUEUE: usize = 256;
+
+/// How long nothing was compiled for an evaluation before the time counts as idle.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// The native stack of the thread, of which compilers may need more than is usual.
+const STACK_BYTES: usize = 16 << 20;
+
+/// Functions that compilers call without being asked. Where they come from counts for better code whose object
+/// has their names in it: what it is bound to shows only when it is loaded, which is elsewhere.
+const LIBCALLS: [&str; 12] = [
+    "memcpy", "memmove", "memset", "memcmp", "bcmp", "strlen", "fmod", "fma", "floor", "ceil",
+    "trunc", "round",
+];
+
+/// A compiler that takes longer, for better code of the same units.
+pub trait BetterCompiler<U>: Send + Sync {
+    /// See [`Compiler::fingerprint`].
+    fn better_fingerprint(&self) -> Digest;
+
+    /// See [`Compiler::compile`].
+    ///
+    /// # Errors
+    /// Whatever the compiler has to say about the unit. The code that is there then stays.
+    fn better_object(&self, unit: &U) -> Result<Compiled, Box<dyn Error + Send + Sync>>;
+}
+
+impl<C: Compiler + Send + Sync> BetterCompiler<C::Unit> for C {
+    fn better_fingerprint(&self) -> Digest {
+        self.fingerprint()
+    }
+
+    fn better_object(&self, unit: &C::Unit) -> Result<Compiled, Box<dyn Error + Send + Sync>> {
+        self.compile(unit).map_err(Into::into)
+    }
+}
+
+/// What is compiled again, where the backend has a better compiler.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Improving {
+    /// What took longer than this, front end included, is compiled again when it has been compiled.
+    pub costly: Duration,
+    /// The share of hits on code that is not the better, from 0 to 1, for which that is made.
+    pub share: f64,
+    /// How long closing the cache goes on with what waits.
+    pub at_close: Duration,
+}
+
+impl Default for Improving {
+    /// From 2 ms, and every eighth hit; nothing at closing.
+    fn default() -> Self {
+        Self {
+            costly: Duration::from_millis(2),
+            share: 0.125,
+            at_close: Duration::ZERO,
+        }
+    }
+}
+
+/// Is told of a definition for which there is better code from now on, on the thread that made it.
+pub type BetterListener = dyn Fn(&Definition<'_>) + Send + Sync;
+
+/// A unit whose code is to be made better.
+pub(crate) struct Candidate<U> {
+    pub(crate) unit: U,
+    /// What tells the unit from others, as the record has it.
+    pub(crate) digest: Digest,
+    pub(crate) key: FormKey,
+}
+
+/// A function that compilers call without being asked, and the library that provides it.
+struct Libcall {
+    name: &'static str,
+    library: Dependency,
+}
+
+impl Libcall {
+    /// Whether its name occurs in an object, whatever as.
+    fn is_in(&self, object: &[u8]) -> bool {
+        let name = self.name.as_bytes();
+        object.windows(name.len()).any(|window| window == name)
+    }
+}
+
+impl<B: Backend> Session<B> {
+    /// Has the code of a definition made better in idle time, if the backend has a [better
+    /// compiler](Backend::better) and there is a hit for it whose code is not the better: for what the host knows to be
+    /// worth it, as it has found out where it spends its time. `compile` is what would be given to
+    /// [`eval_def`](Self::eval_def), and is called as on a miss. Returns whether it will be done.
+    pub fn improve<E>(
+        &self,
+        definition: &Definition<'_>,
+        host: &dyn Host,
+        compile: impl FnOnce(&Recorder<'_>) -> Result<Compilation<B::Unit>, E>,
+    ) -> bool {
+        let key = self.cache.environment.form_key(definition);
+        match self.cache.kept.as_ref() {
+            Some(kept) => self.improve_hit(kept, definition, key, host, compile),
+            None => false,
+        }
+    }
+
+    /// Has the front end run for a hit, and its code made better.
+    #[cold]
+    pub(crate) fn improve_hit<E>(
+        &self,
+        kept: &Kept,
+        definition: &Definition<'_>,
+        key: FormKey,
+        host: &dyn Host,
+        compile: impl FnOnce(&Recorder<'_>) -> Result<Compilation<B::Unit>, E>,
+    ) -> bool {
+        if !kept.improver().is_some_and(Improver::has_room) {
+            return false;
+        }
+        let recorder = Recorder::new(host, &self.definitions, &self.outside);
+        let Ok(compilation) = compile(&recorder) else {
+            return false;
+        };
+        if recorder.finish().bypass.is_some() {
+            return false;
+        }
+        let compiler = self.cache.backend.compiler();
+        let (unit, digest) = compilation.unit.into_unit_and_digest(compiler);
+        let candidate = Candidate { unit, digest, key };
+        self.make_better(kept, Arc::new(Copied::of(definition)), candidate);
+        true
+    }
+
+    /// Has better code made of a unit that was compiled and kept just now, if that took long.
+    pub(crate) fn improve_costly(
+        &self,
+        kept: &Kept,
+        definition: impl FnOnce() -> Arc<Copied>,
+        took: Duration,
+        candidate: impl FnOnce() -> Candidate<B::Unit>,
+    ) {
+        if let Some(improver) = kept.improver() {
+            improver.note_compiled();
+            if took >= self.cache.improving.costly && improver.has_room() {
+                self.make_better(kept, definition(), candidate());
+            }
+        }
+    }
+
+    fn make_better(&self, kept: &Kept, definition: Arc<Copied>, candidate: Candidate<B::Unit>) {
+        let Some(improver) = kept.improver() else {
+            return;
+        };
+        let backend = Arc::clone(&self.cache.backend);
+        let environment = Arc::clone(&self.cache.environment);
+        let store = kept.shared_store();
+        let (verdicts, counters) = (Arc::clone(&self.verdicts), Arc::clone(&self.counters));
+        let listener = self.cache.better_listener.clone();
+        let libcalls = self.libcalls();
+        improver.add(Box::new(move || {
+            let Candidate { key, .. } = candidate;
+            let made = make(&*backend, &environment, &*store, &candidate, &libcalls);
+            // Of which there may be much, and which nobody needs any longer.
+            drop(candidate);
+            let definition = definition.definition();
+            match made {
+                Ok(true) => {
+                    counters.improved();
+                    if let Some(listener) = listener {
+                        // So that code which is shared is looked up anew.
+                        verdicts.fetch_add(1, Ordering::Release);
+                        listener(&definition);
+                    }
+                }
+                Ok(false) => tracing::debug!(%key, "what was to be made better is gone"),
+                Err(error) => {
+                    tracing::debug!(name = definition.name, error, "there is no better code");
+                }
+            }
+        }));
+    }
+
+    /// The libraries that provide what compilers call without being asked.
+    fn libcalls(&self) -> Vec<Libcall> {
+        let found = LIBCALLS.iter().filter_map(|name| {
+            let provided = self.cache.process.find(symbol_hash(name), name)?;
+            let provider = provided.provider;
+            if provider.is_executable() || self.cache.providers.contains(&provider) {
+                return None;
+            }
+            let library = Dependency {
+                kind: DependencyKind::Module,
+                digest: self.cache.process.identity(&provider.name)?,
+                name: provider.name,
+                scope: String::new(),
+            };
+            Some(Libcall { name, library })
+        });
+        found.collect()
+    }
+}
+
+/// Compiles a unit with the better compiler and puts the code beside the record of the cheap one; `false` if that
+/// is not there, or better code is.
+fn make<B: Backend>(
+    backend: &B,
+    environment: &Environment,
+    store: &dyn Store,
+    candidate: &Candidate<B::Unit>,
+    libcalls: &[Libcall],
+) -> Result<bool, String> {
+    let Some(better) = backend.better() else {
+        return Ok(false);
+    };
+    let unit = better_unit(&candidate.digest, &better.better_fingerprint());
+    let Some(mut metadata) = cheap(store, candidate, &unit) else {
+        return Ok(false);
+    };
+    let began = Instant::now();
+    let compiled = better.better_object(&candidate.unit);
+    let compiled = compiled.map_err(|error| error.to_string())?;
+    let image = backend
+        .loader()
+        .prepare(&compiled.object.bytes, &[&metadata.entry.factory])
+        .map_err(|error| error.to_string())?;
+    let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+
+    let manifest = &mut metadata.manifest;
+    // What the cheap code was made of stays: the record goes on saying that this is its object's behaviour.
+    let called = libcalls
+        .iter()
+        .filter(|libcall| libcall.is_in(&compiled.object.bytes));
+    let libraries = called.map(|libcall| &libcall.library);
+    let of_code = compiled.dependencies.iter().chain(libraries);
+    for record in of_code.map(DependencyRecord::of_code) {
+        if !manifest.dependencies.contains(&record) {
+            manifest.dependencies.push(record);
+        }
+    }
+    manifest
+        .dependencies
+        .sort_by_key(|record| record.is_of_code);
+    let all: Option<Vec<_>> = (manifest.dependencies.iter())
+        .map(DependencyRecord::dependency)
+        .collect();
+    let Some(all) = all else {
+        return Ok(false);
+    };
+    manifest.object_key = environment.object_key(&unit, &all).0.0;
+    let entry = &mut metadata.entry;
+    entry.tier = BETTER;
+    entry.unit_digest = unit.0;
+    entry.compile_ns = entry.compile_ns.saturating_add(took);
+    entry.created = crate::keep::seconds_since_1970();
+    entry.image_checksum = image.checksum;
+    let tables = compiled.object.side_tables.into_iter();
+    let tables = tables.map(|table| SideTableRecord {
+        is_of_host: false,
+        name: table.name,
+        bytes: table.bytes,
+    });
+    let hosts = std::mem::take(&mut entry.side_tables).into_iter();
+    let hosts = hosts.filter(|table| table.is_of_host);
+    entry.side_tables = tables.chain(hosts).collect();
+    let put = store.put(NewRecord {
+        key: candidate.key,
+        metadata: &metadata,
+        image: image.as_ref(),
+        provenance: Provenance::OWN,
+    });
+    put.map_err(|error| error.to_string())?;
+    store.write().map_err(|error| error.to_string())?;
+    Ok(true)
+}
+
+/// The newest record of a unit without better code, whose unit would be `better`: each state of the world in which
+/// the text gives this unit has a record.
+fn cheap<U>(store: &dyn Store, candidate: &Candidate<U>, better: &Digest) -> Option<Metadata> {
+    let (mut all, mut have_better) = (Vec::new(), Vec::new());
+    store.get(&candidate.key, &mut |found| {
+        if let Found::Record(record) = found
+            && record.provenance == Provenance::OWN
+        {
+            let unit = record.metadata.entry.unit_digest;
+            let found = [candidate.digest.0, better.0].contains(&unit);
+            if let Some(Ok(metadata)) = found.then(|| record.metadata.to_metadata()) {
+                match unit == better.0 {
+                    true => have_better.push(metadata),
+                    false => all.push(metadata),
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    });
+    let state = |metadata: &Metadata| -> Vec<DependencyRecord> {
+        let dependencies = metadata.manifest.dependencies.iter();
+        dependencies
+            .filter(|one| !one.is_of_code)
+            .cloned()
+            .collect()
+    };
+    let have_better: Vec<_> = have_better.iter().map(state).collect();
+    all.into_iter()
+        .find(|metadata| !have_better.contains(&state(metadata)))
+}
+
+/// What a record of better code says of its unit.
+fn better_unit(unit: &Digest, fingerprint: &Digest) -> Digest {
+    let mut builder = DigestBuilder::new("rekindle unit of better code");
+    builder.digest(unit).digest(fingerprint).finish()
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Makes code better on a thread of its own, which is started when there is something to make.
+pub(crate) struct Improver {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    store: Arc<dyn Store>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Job>,
+    /// When something was compiled for an evaluation.
+    busy: Option<Instant>,
+    /// When closing began, nothing is waited for but the end of this time.
+    closes_at: Option<Instant>,
+    is_started: bool,
+    has_ended: bool,
+}
+
+impl Improver {
+    /// With nothing to do, for what is in `store`.
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                store,
+                state: Mutex::default(),
+                changed: Condvar::new(),
+            }),
+            thread: Mutex::default(),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let state = crate::lock(&self.shared.state);
+        state.waiting.len() < QUEUE && state.closes_at.is_none()
+    }
+
+    /// Something was compiled for an evaluation just now.
+    fn note_compiled(&self) {
+        crate::lock(&self.shared.state).busy = Some(Instant::now());
+    }
+
+    fn add(&self, job: Job) {
+        let must_start = {
+            let mut state = crate::lock(&self.shared.state);
+            state.waiting.push_back(job);
+            !std::mem::replace(&mut state.is_started, true)
+        };
+        self.shared.changed.notify_all();
+        if must_start {
+            let shared = Arc::clone(&self.shared);
+            let builder = std::thread::Builder::new()
+                .name("rekindle-better".to_owned())
+                .stack_size(STACK_BYTES);
+            match builder.spawn(move || shared.run()) {
+                Ok(thread) => *crate::lock(&self.thread) = Some(thread),
+                // The queue fills, and then nothing is made better.
+                Err(error) => tracing::debug!(%error, "no thread for better code"),
+            }
+        }
+    }
+
+    /// Goes on with what waits for `at_close`, drops the rest and ends the thread; `false` if what it is at takes
+    /// longer than `deadline` beyond that.
+    pub(crate) fn stop(&self, at_close: Duration, deadline: Duration) -> bool {
+        let Some(thread) = crate::lock(&self.thread).take() else {
+            return true;
+        };
+        let now = Instant::now();
+        let mut state = crate::lock(&self.shared.state);
+        state.closes_at = Some(now.checked_add(at_close).unwrap_or(now));
+        self.shared.changed.notify_all();
+        let patience = at_close.saturating_add(deadline);
+        let changed = &self.shared.changed;
+        let waited = changed.wait_timeout_while(state, patience, |state| !state.has_ended);
+        let mut state = match waited {
+            Ok((state, _)) => state,
+            Err(poisoned) => poisoned.into_inner().0,
+        };
+        let left = std::mem::take(&mut state.waiting);
+        let has_ended = state.has_ended;
+        drop(state);
+        drop(left);
+        if has_ended {
+            let _ = thread.join();
+        }
+        has_ended
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        lower_priority();
+        while let Some(job) = self.next() {
+            // A compiler that panics leaves the code that is there.
+            if std::panic::catch_unwind(AssertUnwindSafe(job)).is_err() {
+                tracing::warn!("code could not be made better: the compiler panicked");
+            }
+        }
+        crate::lock(&self.state).has_ended = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until there is something to do and the time for it; `None` at the end.
+    fn next(&self) -> Option<Job> {
+        let mut is_flushed = false;
+        let mut state = crate::lock(&self.state);
+        loop {
+            let now = Instant::now();
+            if state.closes_at.is_some_and(|end| now >= end) {
+                return None;
+            }
+            let is_closing = state.closes_at.is_some();
+            let idle_from = state.busy.and_then(|busy| busy.checked_add(IDLE));
+            let wait = idle_from.and_then(|from| from.checked_duration_since(now));
+            match wait.filter(|wait| !wait.is_zero() && !is_closing) {
+                None => {
+                    if let Some(job) = state.waiting.pop_front() {
+                        return Some(job);
+                    }
+                    if is_closing {
+                        return None;
+                    }
+                    if !std::mem::replace(&mut is_flushed, true) {
+                        drop(state);
+                        // So that other processes have it now.
+                        if let Err(error) = self.store.flush() {
+                            tracing::debug!(%error, "better code is not flushed");
+                        }
+                        state = crate::lock(&self.state);
+                        continue;
+                    }
+                    state = match self.changed.wait(state) {
+                        Ok(state) => state,
+                        Err(poisoned) => poisoned.into_inner(),
+                    };
+                }
+                Some(wait) => {
+                    state = match self.changed.wait_timeout(state, wait) {
+                        Ok((state, _)) => state,
+                        Err(poisoned) => poisoned.into_inner().0,
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// What the calling thread does from now on gives way to anything else.
+fn lower_priority() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: on Linux this changes the priority of the calling thread, and nothing else.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, 19);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rekindle_cache_core::store::MemoryStore;
+    use std::sync::atomic::AtomicU32;
+
+    fn counting(count: u32) -> (Improver, Arc<AtomicU32>) {
+        let improver = Improver::new(Arc::new(MemoryStore::new()));
+        let done = Arc::new(AtomicU32::new(0));
+        improver.note_compiled();
+        for number in 0..count {
+            let done = Arc::clone(&done);
+            improver.add(Box::new(move || {
+                done.fetch_add(1, Ordering::Relaxed);
+                assert_ne!(number, 3, "a panic ends nothing else");
+            }));
+        }
+        (improver, done)
+    }
+
+    #[test]
+    fn closing_drops_what_waits_or_goes_on_with_it() {
+        let minute = Duration::from_secs(60);
+        let (improver, done) = counting(10);
+        assert!(improver.stop(minute, minute));
+        assert_eq!(done.load(Ordering::Relaxed), 10);
+        assert!(!improver.has_room());
+
+        let (improver, done) = counting(10);
+        improver.add(Box::new(|| {}));
+        assert!(improver.stop(Duration::ZERO, minute));
+        // Nothing was idle yet, unless this thread was kept waiting for that long.
+        assert!(done.load(Ordering::Relaxed) <= 10);
+        assert_eq!(Arc::strong_count(&done), 1, "what waited is gone");
+    }
+
+    #[test]
+    fn what_waits_is_made_when_nothing_is_compiled_for_a_while() {
+        let (improver, _done) = counting(2);
+        let (tell, told) = std::sync::mpsc::channel();
+        improver.add(Box::new(move || {
+            let _ = tell.send(());
+        }));
+        told.recv_timeout(Duration::from_secs(60))
+            .expect("it comes to that");
+        assert!(improver.stop(Duration::ZERO, Duration::from_secs(60)));
+    }
+}
