@@ -196,6 +196,8 @@ pub struct Counts {
     pub hits: u64,
     /// Those of them that were found by their analysed form.
     pub second_hits: u64,
+    /// Those of them whose code was the better one.
+    pub better_hits: u64,
     /// Not there.
     pub misses: u64,
     /// Not to be kept.
@@ -262,6 +264,7 @@ impl Counts {
             definitions: number("definitions")?,
             hits: number("hits")?,
             second_hits: number("second_hits")?,
+            better_hits: number("better_hits")?,
             misses: number("misses")?,
             bypasses: number("bypasses")?,
             rejected: number("rejected")?,

@@ -139,7 +139,7 @@ pub(crate) fn test(steps: &mut Steps) -> Result<()> {
         let _backends = shell.push_env("REKINDLE_BACKENDS", backends);
         Ok(cmd!(
             shell,
-            "cargo test --package rekindle-tests --test backends --test cpp"
+            "cargo test --package rekindle-tests --test backends --test cpp --test tiers"
         )
         .run()?)
     })

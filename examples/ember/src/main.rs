@@ -2,10 +2,11 @@
 
 use clap::{Args, Parser, Subcommand};
 use ember::report::Report;
-use ember::vm::{BackendOptions, CachePlace, Choice, Failure, Vm, VmOptions};
+use ember::vm::{BackendOptions, Better, CachePlace, Choice, Failure, Vm, VmOptions};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 mod repl;
 mod warm;
@@ -85,6 +86,21 @@ struct Compiling {
     /// A file of C++ that all code of clang's begins with, compiled once.
     #[arg(long, value_name = "PATH")]
     cpp_prelude: Option<PathBuf>,
+    /// What compiles again, in idle time, what took long to compile or is often used: the next process has its
+    /// code.
+    #[arg(long, value_name = "NAME", value_parser = backend)]
+    better: Option<Choice>,
+    /// What took so many milliseconds to compile is compiled again at once.
+    #[arg(
+        long,
+        value_name = "MILLISECONDS",
+        default_value_t = 2,
+        requires = "better"
+    )]
+    better_from: u64,
+    /// Goes on with that for so many seconds when the program has ended.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "better")]
+    better_at_end: u64,
 }
 
 fn backend(name: &str) -> Result<Choice, String> {
@@ -105,6 +121,11 @@ impl Compiling {
             choice: self.backend,
             cpp_flags: self.cpp_flag.clone(),
             cpp_prelude,
+            better: self.better.map(|choice| Better {
+                choice,
+                costly: Duration::from_millis(self.better_from),
+                at_close: Duration::from_secs(self.better_at_end),
+            }),
         })
     }
 }

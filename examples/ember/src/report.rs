@@ -25,8 +25,8 @@ impl Report {
         reasons.get(DEATHS).copied().unwrap_or_default()
     }
 
-    /// Writes the report as one JSON object: `definitions`, `hits`, `second_hits`, `misses`, `bypasses`,
-    /// `rejected`, `compiled`, `verified`, `wrong`, `deaths`, `redefined` (all counts), `loaded_bytes`,
+    /// Writes the report as one JSON object: `definitions`, `hits`, `second_hits`, `better_hits`, `misses`,
+    /// `bypasses`, `rejected`, `compiled`, `verified`, `wrong`, `improved`, `deaths`, `redefined` (all counts), `loaded_bytes`,
     /// `superseded_bytes` (of code whose definition was redefined, and which stays loaded), `eval_ns` and
     /// `saved_ns` (nanoseconds), `reasons` (reason -> count), and `latency_ns` (`hit`, `second hit`,
     /// `compiled`, as far as there were any: `count`, `p50`, `p90`, `p99`, `max`).
@@ -77,6 +77,7 @@ impl fmt::Display for Report {
             bypasses,
             rejected,
             second_hits,
+            better_hits,
             eval_time,
             saved,
             ..
@@ -89,6 +90,9 @@ impl fmt::Display for Report {
         )?;
         if second_hits > 0 {
             write!(out, "; {second_hits} of the hits by their analysed form")?;
+        }
+        if better_hits > 0 {
+            write!(out, "; {better_hits} of the hits on better code")?;
         }
         if let Ok(count) = u32::try_from(definitions)
             && count > 0

@@ -8,13 +8,13 @@ use crate::compiler::ir::Program;
 use crate::compiler::lowered;
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::{Code, Compiled, Compiler, Jit, Symbols};
-use rekindle_runtime_hooks::Backend;
 #[cfg(feature = "clang")]
 use rekindle_runtime_hooks::clang::Clang;
 #[cfg(feature = "cranelift")]
 use rekindle_runtime_hooks::cranelift::Cranelift;
 #[cfg(feature = "llvm")]
 use rekindle_runtime_hooks::llvm::Llvm;
+use rekindle_runtime_hooks::{Backend, BetterCompiler};
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -59,11 +59,25 @@ pub struct BackendOptions {
     pub cpp_flags: Vec<String>,
     /// C++ that all code of clang's begins with, compiled once.
     pub cpp_prelude: String,
+    /// What makes better code in idle time.
+    pub better: Option<Better>,
+}
+
+/// What makes better code, and of what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Better {
+    /// What compiles.
+    pub choice: Choice,
+    /// What took longer than this to compile is compiled by it at once.
+    pub costly: Duration,
+    /// How long the end of the program waits for that.
+    pub at_close: Duration,
 }
 
 /// The chosen backend.
 pub(super) struct Engine {
     compiler: Programs,
+    better: Option<Programs>,
     jit: Unkept,
     target: String,
     features: Vec<String>,
@@ -78,6 +92,18 @@ enum Chosen {
     Llvm(Arc<Llvm>),
     #[cfg(feature = "clang")]
     Clang(Arc<Clang>),
+}
+
+impl Chosen {
+    /// Whether it compiles the C++ that a program may have with it.
+    fn takes_cpp(&self) -> bool {
+        match self {
+            #[cfg(feature = "clang")]
+            Self::Clang(_) => true,
+            #[allow(unreachable_patterns, reason = "with clang alone there are no others")]
+            _ => false,
+        }
+    }
 }
 
 /// The same expression of the backend, whichever it is; `lower` makes its unit of a program.
@@ -109,27 +135,42 @@ impl Engine {
         options: &BackendOptions,
         #[cfg(feature = "clang")] cache: &CachePlace,
     ) -> Result<Self, Failure> {
-        let chosen = match options.choice {
-            #[cfg(feature = "cranelift")]
-            Choice::Cranelift => Chosen::Cranelift(Arc::new(Cranelift::new().map_err(failure)?)),
-            #[cfg(feature = "llvm")]
-            Choice::Llvm => Chosen::Llvm(Arc::new(Llvm::new().map_err(failure)?)),
-            #[cfg(feature = "clang")]
-            Choice::Clang => {
-                cpp::load_library();
-                let clang = Clang::with(&cpp::options(options, cache));
-                Chosen::Clang(Arc::new(clang.map_err(failure)?))
-            }
-            #[allow(unreachable_patterns, reason = "with all features there are no others")]
-            other => {
-                return Err(Failure::Backend(format!(
-                    "this ember was built without {other}, which is its feature of that name"
-                )));
-            }
+        let make = |choice: Choice| {
+            Ok(match choice {
+                #[cfg(feature = "cranelift")]
+                Choice::Cranelift => {
+                    Chosen::Cranelift(Arc::new(Cranelift::new().map_err(failure)?))
+                }
+                #[cfg(feature = "llvm")]
+                Choice::Llvm => Chosen::Llvm(Arc::new(Llvm::new().map_err(failure)?)),
+                #[cfg(feature = "clang")]
+                Choice::Clang => {
+                    cpp::load_library();
+                    let clang = Clang::with(&cpp::options(options, cache));
+                    Chosen::Clang(Arc::new(clang.map_err(failure)?))
+                }
+                #[allow(unreachable_patterns, reason = "with all features there are no others")]
+                other => {
+                    return Err(Failure::Backend(format!(
+                        "this ember was built without {other}, which is its feature of that name"
+                    )));
+                }
+            })
         };
+        let chosen = make(options.choice)?;
+        let mut features = of_backend!(&chosen, backend, _lower => backend.required_features());
+        let mut better = None;
+        if let Some(wanted) = options.better {
+            let chosen = make(wanted.choice)?;
+            features.extend(of_backend!(&chosen, backend, _lower => backend.required_features()));
+            features.sort();
+            features.dedup();
+            better = Some(Programs(chosen));
+        }
         Ok(Self {
             target: of_backend!(&chosen, backend, _lower => backend.target()),
-            features: of_backend!(&chosen, backend, _lower => backend.required_features()),
+            features,
+            better,
             jit: Unkept(chosen.clone()),
             compiler: Programs(chosen),
         })
@@ -166,6 +207,9 @@ impl Compiler for Programs {
     }
 
     fn compile(&self, program: &Program) -> Result<Compiled, NotCompiled> {
+        if program.cpp.is_some() && !self.0.takes_cpp() {
+            return Err(NotCompiled("only clang compiles C++".into()));
+        }
         of_backend!(&self.0, backend, lower => {
             let compiled = backend.compiler().compile(&lower(program));
             compiled.map_err(|error| NotCompiled(Box::new(error)))
@@ -243,6 +287,11 @@ unsafe impl Backend for Engine {
 
     fn loader(&self) -> &NativeLoader {
         of_backend!(&self.compiler.0, backend, _lower => backend.loader())
+    }
+
+    fn better(&self) -> Option<&dyn BetterCompiler<Program>> {
+        let better = self.better.as_ref()?;
+        Some(better)
     }
 
     fn target(&self) -> String {

@@ -25,7 +25,7 @@ use crate::namespace::CORE;
 use crate::reader::{Form, ScanError, Scanner};
 use crate::value::{Position, Value, print_readable};
 use engine::Engine;
-use rekindle_runtime_hooks::{Cache, HookError, Session, Statistics, SymbolTable};
+use rekindle_runtime_hooks::{Cache, HookError, Improving, Session, Statistics, SymbolTable};
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
 use std::fmt;
@@ -36,7 +36,7 @@ use std::time::Duration;
 use warm::Warming;
 use words::Words;
 
-pub use engine::{BackendOptions, Choice};
+pub use engine::{BackendOptions, Better, Choice};
 pub use warm::{Rehearsal, Step, WarmOptions};
 
 /// The part of the language that is written in itself.
@@ -354,7 +354,14 @@ fn open_cache(options: &VmOptions) -> Result<Arc<Cache<Engine>>, Failure> {
         for (name, address) in crate::runtime::RUNTIME {
             symbols.insert(name, *address as u64);
         }
-        let builder = Cache::builder(backend).symbols(symbols);
+        let mut builder = Cache::builder(backend).symbols(symbols);
+        if let Some(better) = options.backend.better {
+            builder = builder.improving(Improving {
+                costly: better.costly,
+                at_close: better.at_close,
+                ..Improving::default()
+            });
+        }
         Ok(match options.explain {
             true => builder.explain(true),
             false => builder,
