@@ -64,6 +64,12 @@ const NEEDED: &[Needed] = &[
         required: false,
     },
     Needed {
+        found_by: Programs(&["llvm-jitlink-22"]),
+        purpose: "a linker that knows Mach-O, to be compared with",
+        package: "llvm-22",
+        required: false,
+    },
+    Needed {
         found_by: Library("libzstd.a"),
         purpose: "what the library of LLVM is linked with",
         package: "libzstd-dev",

@@ -1,11 +1,10 @@
 //! The part that touches the process: executable memory, the unwinder, the dynamic linker's symbols.
 //!
 //! Everything here has a safe interface except for what runs code or hands the unwinder a table.
-//! Linux only for now; another system is another [`window`](self::window).
+//! It is written for Linux; what of it there is for another system is in [`system`](self::system).
 
 mod ahead;
 mod barrier;
-mod coherence;
 pub(crate) mod copy;
 pub(crate) mod debugger;
 pub(crate) mod finalise;
@@ -17,6 +16,7 @@ pub(crate) mod profile;
 pub(crate) mod room;
 mod runs;
 mod span;
+mod system;
 pub(crate) mod tables;
 pub(crate) mod unwind;
 mod window;

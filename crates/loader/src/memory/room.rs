@@ -15,6 +15,7 @@ use super::free::FreeRanges;
 use super::profile::Profile;
 pub(crate) use super::span::Place;
 use super::span::{Source, Span};
+use super::system::WRITES_ASIDE;
 use super::tables::{Table, UnwindTables};
 use super::window::{WINDOW_SIZE, Window, memory};
 use crate::error::LoadError;
@@ -101,7 +102,7 @@ impl Windows {
         finalise::get_ready();
         Self {
             state: Mutex::default(),
-            anonymous,
+            anonymous: anonymous || WRITES_ASIDE,
             are_low,
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             tables: UnwindTables::default(),
@@ -162,7 +163,13 @@ impl Windows {
             run: chosen.run + range.start,
             is_anonymous: chosen.is_anonymous(),
             range,
-            source: Source::End { before },
+            source: match WRITES_ASIDE {
+                false => Source::End { before },
+                true => Source::Aside {
+                    before,
+                    scratch: vec![0; image_size],
+                },
+            },
             image_size,
             shape,
         };

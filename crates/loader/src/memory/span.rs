@@ -1,7 +1,7 @@
 //! Room for one image, from when it is taken until it is kept or given back.
 
-use super::coherence;
 use super::room::Windows;
+use super::system::{self, WRITES_ASIDE};
 use super::window::{DISTANCE, from_region, memory};
 use crate::error::LoadError;
 use crate::image::outline::Shape;
@@ -36,6 +36,8 @@ pub(crate) struct Span<'w> {
 pub(super) enum Source {
     /// The end of the window, which was filled up to `before`, without padding.
     End { before: usize },
+    /// The same, where the image is prepared elsewhere all the same.
+    Aside { before: usize, scratch: Vec<u8> },
     /// Room of an unloaded image; the new one is prepared here.
     Again { scratch: Vec<u8> },
 }
@@ -56,7 +58,7 @@ impl Span<'_> {
             size => unsafe { std::slice::from_raw_parts_mut(data, size) },
         };
         let bytes = match &mut self.source {
-            Source::Again { scratch } => scratch.as_mut_slice(),
+            Source::Again { scratch } | Source::Aside { scratch, .. } => scratch.as_mut_slice(),
             // SAFETY: `take` made these bytes writable, nobody else was given them, and they stay
             // mapped while `self.windows` lives. What runs from the other view is what `keep` handed
             // out.
@@ -75,15 +77,12 @@ impl Span<'_> {
     /// Makes the payload executable and gives the rest back.
     pub(crate) fn keep(self) -> Result<Place, LoadError> {
         let payload = self.shape.payload_size;
-        if let Source::Again { scratch } = &self.source {
+        if let Source::Again { scratch } | Source::Aside { scratch, .. } = &self.source {
             let bytes = scratch.get(..payload).unwrap_or_default();
             // SAFETY: the room has as many bytes, which `take` made writable, and is only ours.
-            unsafe {
-                self.write
-                    .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-            };
+            unsafe { system::write(self.write, bytes) };
         }
-        if self.is_anonymous && payload != 0 {
+        if self.is_anonymous && payload != 0 && !WRITES_ASIDE {
             // SAFETY: these pages are this image's alone, and nothing in them runs yet.
             let sealed = unsafe {
                 region::protect(self.run as *const u8, payload, Protection::READ_EXECUTE)
@@ -92,7 +91,7 @@ impl Span<'_> {
             // that it uses of it, and its data is made zero where it may not be.
             sealed.map_err(|error| memory("making code executable", from_region(error)))?;
         }
-        coherence::publish(self.run, payload);
+        system::publish(self.run, payload);
         let mut place = Place {
             owner: self.windows.number,
             window: self.window,
@@ -100,7 +99,7 @@ impl Span<'_> {
         };
         let mut state = self.windows.lock();
         state.counts.loaded += 1;
-        if let Source::End { before } = self.source {
+        if let Source::End { before } | Source::Aside { before, .. } = self.source {
             // With the padding before it, so that neighbours are joined once both are gone.
             place.range.start = before;
             let keep = self.range.start + payload.max(self.shape.data_memory_size);
@@ -124,7 +123,7 @@ impl Drop for Span<'_> {
         }
         let mut state = self.windows.lock();
         match self.source {
-            Source::End { before } => {
+            Source::End { before } | Source::Aside { before, .. } => {
                 Windows::give_back(&mut state, self.window, &self.range, before);
             }
             Source::Again { .. } => state.free.insert(self.run..self.run + self.range.len()),

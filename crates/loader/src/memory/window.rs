@@ -24,18 +24,17 @@
 //! ahead (see [`ahead`](super::ahead)).
 
 use super::ahead::{Job, Present};
-use super::low;
+use super::{low, system};
 use crate::error::LoadError;
 use crate::image::DATA_DISTANCE;
 use memmap2::{MmapOptions, MmapRaw};
 use region::Protection;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::io::Errno;
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use rustix::process::{Resource, getrlimit};
 use std::io;
 use std::ops::Range;
-use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -251,7 +250,9 @@ impl Window {
         data: usize,
     ) -> Result<[Option<Job>; 2], LoadError> {
         let mut job = None;
-        if self.write.is_none() {
+        if system::WRITES_ASIDE {
+            // It is writable already, for who may write to code.
+        } else if self.write.is_none() {
             let start = (self.run + range.start) as *const u8;
             // SAFETY: these pages were reserved for this window and belong to no image.
             let opened = unsafe { region::protect(start, range.len(), Protection::READ_WRITE) };
@@ -378,31 +379,14 @@ fn reserve(size: usize, is_low: bool) -> io::Result<usize> {
         return low::reserve(size);
     }
     let has_multiple = |start: usize| start.next_multiple_of(1 << 32) < start + size;
-    let start = reserve_anywhere(size)?;
+    let start = system::reserve(size)?;
     if !has_multiple(start) {
         return Ok(start);
     }
     // While the first is held, the next one is elsewhere.
-    let other = reserve_anywhere(size);
+    let other = system::reserve(size);
     release(start, size);
     other
-}
-
-fn reserve_anywhere(size: usize) -> io::Result<usize> {
-    if size > DISTANCE {
-        return Err(io::ErrorKind::OutOfMemory.into());
-    }
-    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
-    // SAFETY: a fresh mapping at an address of the kernel's choice.
-    let start =
-        unsafe { mmap_anonymous(ptr::null_mut(), DISTANCE + size, ProtFlags::empty(), flags) }?;
-    let gap = start.wrapping_byte_add(size);
-    // SAFETY: this part of the fresh mapping lies between the two that are kept.
-    unsafe { munmap(gap, DISTANCE - size) }.or_else(|error| match size == DISTANCE {
-        true => Ok(()),
-        false => Err(error),
-    })?;
-    Ok(start as usize)
 }
 
 fn release(run: usize, size: usize) {

@@ -1,20 +1,55 @@
-//! Lets cores see instructions that were just written.
+//! Linux: addresses are reserved without memory, code is written through another view or before it is
+//! executable, and cores are made to see it.
 //!
 //! On x86-64 they do so by themselves. On AArch64 instructions are fetched past the caches of data: what
 //! was written is cleaned to where both meet, the caches of instructions forget it, and every core
 //! synchronises, in this order.
 
-pub(super) use imp::publish;
+use super::super::window::DISTANCE;
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use std::{io, ptr};
+
+pub(in crate::memory) use machine::publish;
+
+/// Whether images are made in memory of their own and then copied to where they run.
+pub(in crate::memory) const WRITES_ASIDE: bool = false;
+
+/// Reserves `size` bytes for code and, [`DISTANCE`] above, `size` bytes for data: addresses without memory.
+pub(in crate::memory) fn reserve(size: usize) -> io::Result<usize> {
+    if size > DISTANCE {
+        return Err(io::ErrorKind::OutOfMemory.into());
+    }
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+    // SAFETY: a fresh mapping at an address of the kernel's choice.
+    let start =
+        unsafe { mmap_anonymous(ptr::null_mut(), DISTANCE + size, ProtFlags::empty(), flags) }?;
+    let gap = start.wrapping_byte_add(size);
+    // SAFETY: this part of the fresh mapping lies between the two that are kept.
+    unsafe { munmap(gap, DISTANCE - size) }.or_else(|error| match size == DISTANCE {
+        true => Ok(()),
+        false => Err(error),
+    })?;
+    Ok(start as usize)
+}
+
+/// Writes `code` at `to`.
+///
+/// # Safety
+/// The memory is writable, is the caller's alone, and has room for `code`.
+pub(in crate::memory) unsafe fn write(to: *mut u8, code: &[u8]) {
+    // SAFETY: the caller vouches for the place.
+    unsafe { to.copy_from_nonoverlapping(code.as_ptr(), code.len()) };
+}
 
 #[cfg(not(target_arch = "aarch64"))]
-mod imp {
+mod machine {
     /// Lets all cores see the code at `start`, of `size` bytes.
     #[inline]
     pub(in crate::memory) fn publish(_start: usize, _size: usize) {}
 }
 
 #[cfg(target_arch = "aarch64")]
-mod imp {
+mod machine {
     use std::arch::asm;
 
     // linux/membarrier.h
