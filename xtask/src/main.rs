@@ -4,7 +4,9 @@
 //! each step with its command, and at the end how long each took.
 
 mod bench;
+mod book;
 mod checks;
+mod dependencies;
 mod figures;
 mod fuzz;
 mod header;
@@ -12,6 +14,7 @@ mod install;
 mod layout;
 mod llvm;
 mod packages;
+mod publishing;
 mod regress;
 mod soak;
 mod steps;
@@ -53,6 +56,14 @@ enum Command {
     Clippy,
     /// Check that the documentation builds and its links lead somewhere.
     Doc,
+    /// Build the book of `docs/` into `target/book` and follow its links.
+    Book,
+    /// Check that licences and sources of all that is depended on are allowed.
+    Dependencies,
+    /// Check that each crate builds with each of its features alone.
+    Features,
+    /// Check that the crates can be published: packaged, and built from the packages alone.
+    Package,
     /// Make the C header of `crates/capi` from its source.
     Header {
         /// See whether it is up to date, and change nothing.
@@ -151,6 +162,10 @@ fn run(command: &Command, steps: &mut Steps) -> Result<()> {
             checks::clippy(steps)?;
             checks::doc(steps)?;
             header::run(steps, true)?;
+            book::run(steps)?;
+            dependencies::check(steps)?;
+            publishing::features(steps)?;
+            publishing::package(steps)?;
             fuzz::run(steps, Duration::from_secs(FUZZ_SECONDS))?;
             if *without_tests {
                 return Ok(());
@@ -160,6 +175,10 @@ fn run(command: &Command, steps: &mut Steps) -> Result<()> {
         Command::Fmt => checks::fmt(steps),
         Command::Clippy => checks::clippy(steps),
         Command::Doc => checks::doc(steps),
+        Command::Book => book::run(steps),
+        Command::Dependencies => dependencies::check(steps),
+        Command::Features => publishing::features(steps),
+        Command::Package => publishing::package(steps),
         Command::Install { prefix } => install::run(steps, prefix),
         Command::Header { check } => header::run(steps, *check),
         Command::Fuzz { seconds } => fuzz::run(steps, Duration::from_secs(*seconds)),

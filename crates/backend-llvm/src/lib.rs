@@ -14,6 +14,24 @@
 //! does all of that. If building stops at `llvm-sys` with "No suitable version of LLVM was found", one of
 //! them is missing. The feature `clang` wants `clang-22` at run time, or another from 15 on.
 //!
+//! ```
+//! # #[cfg(feature = "clang")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use rekindle_backend_llvm::clang::{ClangCompiler, Options, Unit};
+//! use rekindle_cache_core::artifact::Compiler;
+//!
+//! let Ok(compiler) = ClangCompiler::new(&Options::default().flag("-std=c++20")) else {
+//!     return Ok(()); // There is no clang here.
+//! };
+//! let unit = Unit::new("extern \"C\" long twice(long x) { return 2 * x; }");
+//! let object = compiler.compile(&unit)?.object;
+//! assert!(object.bytes.starts_with(b"\x7fELF"));
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "clang"))]
+//! # fn main() {}
+//! ```
+//!
 //! Both implement [`Compiler`](rekindle_cache_core::artifact::Compiler) and know nothing of stores and
 //! loaders.
 

@@ -1,7 +1,12 @@
 //! The code cache for C and C++ hosts: `rekindle-runtime-hooks` behind functions of the C ABI.
 //!
 //! Hosts read `include/rekindle.h`, which `cargo xtask header` makes of this crate, so what is public here
-//! is documented for them. `include/rekindle.hpp` is a layer over it for C++20.
+//! is documented for them. `include/rekindle.hpp` is a layer over it for C++20. From Rust nobody has to call it:
+//!
+//! ```
+//! // What a host in C compares with `REKINDLE_ABI_VERSION`, which it was compiled with.
+//! assert_eq!(rekindle::rekindle_abi_version(), rekindle::REKINDLE_ABI_VERSION);
+//! ```
 //!
 //! | file | subject |
 //! | --- | --- |
