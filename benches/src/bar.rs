@@ -110,7 +110,10 @@ pub(crate) fn text(bars: &[Bar]) -> String {
         };
         let found = bar
             .figure
-            .map_or(String::new(), |figure| format!(" {figure:.2} {unit}"));
+            .map_or(String::new(), |figure| match (limit - 1.0).abs() < 0.05 {
+                true => format!(" {figure:.3} {unit}"),
+                false => format!(" {figure:.2} {unit}"),
+            });
         let _ = writeln!(
             text,
             "{verdict:<13} {name}:{found} ({words} {limit} {unit})"

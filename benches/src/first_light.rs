@@ -5,6 +5,7 @@
 //! `whole process` is the wall time of the process from its start to its end. Programs alternate, so that
 //! a change of the machine's mood meets all of them.
 
+use crate::bar::{Bar, Figure, Needs, Wanted, held_against, median};
 use crate::row::Row;
 use anyhow::{Context, Result, ensure};
 use std::ffi::OsStr;
@@ -34,15 +35,44 @@ const BACKENDS: [&str; 3] = ["cranelift", "llvm", "clang"];
 /// The one whose first process takes longest by far.
 const SLOWEST: &str = "clang";
 
-/// One program on each backend: compiled and kept, then taken from the cache.
+/// How often a backend compiles all, with the cache and without.
+const PAIRS: usize = 9;
+
+/// The slowest does so less often.
+const SLOW_PAIRS: usize = 3;
+
+/// What the cache may cost while it is empty, on each backend: the first process against one with the cache off.
+pub(crate) fn bars(rows: &[Row]) -> Vec<Bar> {
+    let bar = |(subject, name, limit)| {
+        let figure = |work| Figure {
+            work,
+            subject,
+            of: median,
+        };
+        Wanted {
+            name,
+            of: figure("queens, cold, per definition"),
+            by: Some(figure("queens, off, per definition")),
+            needs: Needs::AtMost(limit),
+        }
+    };
+    let wanted = [
+        ("cranelift", "cold against the cache off, Cranelift", 1.1),
+        ("llvm", "cold against the cache off, LLVM", 1.01),
+        ("clang", "cold against the cache off, clang", 1.01),
+    ];
+    held_against(rows, &wanted.map(bar))
+}
+
+/// One program on each backend: compiled with the cache off, compiled and kept, then taken from the cache.
 pub(crate) fn measure_backends(is_quick: bool) -> Result<Vec<Row>> {
     let (ember, repository) = ember()?;
     let program = repository.join("examples/ember/programs/queens.em");
     let runs = if is_quick { 5 } else { 15 };
-    let mut all = [(); BACKENDS.len()].map(|()| (Samples::default(), Samples::default(), None));
+    let mut all = [(); BACKENDS.len()].map(|()| ([(); 3].map(|()| Samples::default()), None));
     let folder = tempfile::tempdir()?;
     for round in 0..runs {
-        for (backend, (cold, warm, refused)) in BACKENDS.iter().zip(&mut all) {
+        for (backend, ([off, cold, warm], refused)) in BACKENDS.iter().zip(&mut all) {
             if is_quick && *backend == SLOWEST {
                 *refused = Some("left out of quick runs, as it takes long".to_owned());
             }
@@ -51,17 +81,29 @@ pub(crate) fn measure_backends(is_quick: bool) -> Result<Vec<Row>> {
             }
             let cache = folder.path().join(backend);
             let options = ["--backend", backend];
-            // The slowest compiles once, and then takes from that.
-            if round == 0 || round < COLD_RUNS && *backend != SLOWEST {
+            if round
+                < if *backend == SLOWEST {
+                    SLOW_PAIRS
+                } else {
+                    PAIRS
+                }
+            {
                 if cache.exists() {
                     std::fs::remove_dir_all(&cache)?;
                 }
-                match run(&ember, &program, &cache, &options) {
-                    Ok(run) => cold.add(&run),
-                    Err(error) => {
-                        *refused = Some(format!("this ember has no such backend: {error:#}"));
-                        continue;
+                // Each comes first by turns. What clang compiles before, its prelude, is in no figure.
+                let mut states = [("off", &mut *off), ("on", &mut *cold)];
+                states.rotate_left(round % 2);
+                for (state, samples) in states {
+                    match run_with(&ember, &program, &cache, &options, state) {
+                        Ok(run) => samples.add(&run),
+                        Err(error) => {
+                            *refused = Some(format!("this ember has no such backend: {error:#}"));
+                        }
                     }
+                }
+                if refused.is_some() {
+                    continue;
                 }
             }
             let run = run(&ember, &program, &cache, &options)?;
@@ -70,8 +112,8 @@ pub(crate) fn measure_backends(is_quick: bool) -> Result<Vec<Row>> {
         }
     }
     let mut rows = Vec::new();
-    for (backend, (cold, warm, refused)) in BACKENDS.into_iter().zip(all) {
-        for (state, samples) in [("cold", cold), ("warm", warm)] {
+    for (backend, (samples, refused)) in BACKENDS.into_iter().zip(all) {
+        for (state, samples) in ["off", "cold", "warm"].into_iter().zip(samples) {
             let work = format!("queens, {state}, per definition");
             rows.extend(match &refused {
                 Some(reason) => Some(Row::refused(work, backend, reason.clone())),
@@ -172,6 +214,17 @@ pub(crate) fn measure(runs: usize) -> Result<Vec<Row>> {
 }
 
 fn run(ember: &Path, program: &Path, cache: &Path, options: &[&str]) -> Result<Run> {
+    run_with(ember, program, cache, options, "on")
+}
+
+/// With `REKINDLE` as `mode` says.
+fn run_with(
+    ember: &Path,
+    program: &Path,
+    cache: &Path,
+    options: &[&str],
+    mode: &str,
+) -> Result<Run> {
     let statistics = tempfile::NamedTempFile::new()?;
     let began = Instant::now();
     let status = Command::new(ember)
@@ -181,6 +234,7 @@ fn run(ember: &Path, program: &Path, cache: &Path, options: &[&str]) -> Result<R
         .arg("--stats-json")
         .arg(statistics.path())
         .env("REKINDLE_DIR", cache)
+        .env("REKINDLE", mode)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .status()?;

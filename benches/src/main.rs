@@ -38,7 +38,7 @@ enum Benchmark {
         #[arg(long, default_value_t = 15)]
         runs: usize,
     },
-    /// A program of ember's on each backend, cold and warm.
+    /// A program of ember's on each backend, with the cache off, cold and warm.
     Backends {
         /// Fewer processes, and without clang.
         #[arg(long)]
@@ -108,7 +108,11 @@ fn main() -> Result<()> {
             bars = hooks::bars::bars(&rows);
             rows
         }
-        Benchmark::Backends { quick } => first_light::measure_backends(quick)?,
+        Benchmark::Backends { quick } => {
+            let rows = first_light::measure_backends(quick)?;
+            bars = first_light::bars(&rows);
+            rows
+        }
         Benchmark::EndToEnd(options) => end_to_end::measure(&options)?,
         Benchmark::EndToEndProcess { plan } => return end_to_end::run_process(&plan),
         Benchmark::HooksProcess { plan } => return hooks::run_process(&plan),
