@@ -50,6 +50,7 @@ impl Runtime {
     }
 
     /// The windows for an image.
+    #[inline]
     fn windows_for(&self, shape: &Shape) -> &Windows {
         match shape.is_low {
             false => &self.windows,

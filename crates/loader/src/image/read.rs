@@ -62,7 +62,11 @@ impl<'a> Description<'a> {
         let (narrow_fixups, body) =
             table::<SymbolFixup>(body, extension.narrow_fixup_count, "narrow fixups")?;
         let (base_fixups, body) = table::<U32>(body, footer.base_fixup_count, "base fixups")?;
-        let (low_fixups, body) = table::<U32>(body, extension.low_fixup_count, "low fixups")?;
+        // Of what follows most images have nothing.
+        let (low_fixups, body) = match extension.low_fixup_count.get() {
+            0 => (&[][..], body),
+            _ => table::<U32>(body, extension.low_fixup_count, "low fixups")?,
+        };
         let (shared, body) = table::<Shared>(body, extension.shared_count, "shared variables")?;
         let (side_tables, body) =
             table::<SideTable>(body, extension.side_table_count, "side tables")?;

@@ -180,7 +180,11 @@ impl<'n> Walk<'_, '_, 'n> {
     }
 
     fn follow(&mut self, section: usize, relocations: &[Rela]) -> Result<(), LinkError> {
-        let kind = self.input.section(section)?.kind;
+        let may_be_low = self.input.wishes.may_be_low;
+        let kind = match may_be_low {
+            true => self.input.section(section)?.kind,
+            false => SectionKind::NotLoaded,
+        };
         for relocation in relocations {
             let Some(reference) = self
                 .input
@@ -202,7 +206,9 @@ impl<'n> Walk<'_, '_, 'n> {
             }
             let reached = &mut self.reached;
             reached.pages |= reference.action.counts_in_pages();
-            reached.is_low |= is_low(reference.action, kind);
+            if may_be_low {
+                reached.is_low |= is_low(reference.action, kind);
+            }
             match reference.action {
                 Action::Field { to, from, form } => match to {
                     To::Symbol | To::Near => {

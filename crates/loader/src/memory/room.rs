@@ -14,7 +14,7 @@ use super::finalise;
 use super::free::FreeRanges;
 use super::profile::Profile;
 pub(crate) use super::span::Place;
-use super::span::{Source, Span};
+use super::span::{Aside, Source, Span};
 use super::system::WRITES_ASIDE;
 use super::tables::{Table, UnwindTables};
 use super::window::{WINDOW_SIZE, Window, memory};
@@ -165,10 +165,10 @@ impl Windows {
             range,
             source: match WRITES_ASIDE {
                 false => Source::End { before },
-                true => Source::Aside {
+                true => Source::Aside(Box::new(Aside {
                     before,
                     scratch: vec![0; image_size],
-                },
+                })),
             },
             image_size,
             shape,

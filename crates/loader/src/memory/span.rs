@@ -37,9 +37,36 @@ pub(super) enum Source {
     /// The end of the window, which was filled up to `before`, without padding.
     End { before: usize },
     /// The same, where the image is prepared elsewhere all the same.
-    Aside { before: usize, scratch: Vec<u8> },
+    Aside(Box<Aside>),
     /// Room of an unloaded image; the new one is prepared here.
     Again { scratch: Vec<u8> },
+}
+
+/// Room at the end of a window, and where its image is prepared. In a box, as a span is moved by every load
+/// and only some systems have this.
+pub(super) struct Aside {
+    pub(super) before: usize,
+    pub(super) scratch: Vec<u8>,
+}
+
+impl Source {
+    /// The image, if it is prepared elsewhere than where it will lie.
+    fn scratch(&self) -> Option<&[u8]> {
+        match self {
+            Self::End { .. } => None,
+            Self::Aside(aside) => Some(&aside.scratch),
+            Self::Again { scratch } => Some(scratch),
+        }
+    }
+
+    /// Up to where the window was filled, if the room is at its end.
+    fn before(&self) -> Option<usize> {
+        match self {
+            Self::End { before } => Some(*before),
+            Self::Aside(aside) => Some(aside.before),
+            Self::Again { .. } => None,
+        }
+    }
 }
 
 impl Span<'_> {
@@ -58,7 +85,8 @@ impl Span<'_> {
             size => unsafe { std::slice::from_raw_parts_mut(data, size) },
         };
         let bytes = match &mut self.source {
-            Source::Again { scratch } | Source::Aside { scratch, .. } => scratch.as_mut_slice(),
+            Source::Again { scratch } => scratch.as_mut_slice(),
+            Source::Aside(aside) => aside.scratch.as_mut_slice(),
             // SAFETY: `take` made these bytes writable, nobody else was given them, and they stay
             // mapped while `self.windows` lives. What runs from the other view is what `keep` handed
             // out.
@@ -77,7 +105,7 @@ impl Span<'_> {
     /// Makes the payload executable and gives the rest back.
     pub(crate) fn keep(self) -> Result<Place, LoadError> {
         let payload = self.shape.payload_size;
-        if let Source::Again { scratch } | Source::Aside { scratch, .. } = &self.source {
+        if let Some(scratch) = self.source.scratch() {
             let bytes = scratch.get(..payload).unwrap_or_default();
             // SAFETY: the room has as many bytes, which `take` made writable, and is only ours.
             unsafe { system::write(self.write, bytes) };
@@ -99,7 +127,7 @@ impl Span<'_> {
         };
         let mut state = self.windows.lock();
         state.counts.loaded += 1;
-        if let Source::End { before } | Source::Aside { before, .. } = self.source {
+        if let Some(before) = self.source.before() {
             // With the padding before it, so that neighbours are joined once both are gone.
             place.range.start = before;
             let keep = self.range.start + payload.max(self.shape.data_memory_size);
@@ -122,11 +150,9 @@ impl Drop for Span<'_> {
             return;
         }
         let mut state = self.windows.lock();
-        match self.source {
-            Source::End { before } | Source::Aside { before, .. } => {
-                Windows::give_back(&mut state, self.window, &self.range, before);
-            }
-            Source::Again { .. } => state.free.insert(self.run..self.run + self.range.len()),
+        match self.source.before() {
+            Some(before) => Windows::give_back(&mut state, self.window, &self.range, before),
+            None => state.free.insert(self.run..self.run + self.range.len()),
         }
     }
 }

@@ -46,21 +46,49 @@ use object::LittleEndian as LE;
 use object::elf;
 use thread_locals::is_thread_local;
 
+/// A set of kinds, of which there are fewer than 64: looked at for each relocation, as a bit.
+#[derive(Clone, Copy)]
+struct Kinds(u64);
+
+impl Kinds {
+    const fn of(kinds: &[u32]) -> Self {
+        let mut bits = 0;
+        let mut index = 0;
+        while index < kinds.len() {
+            bits |= 1 << kinds[index];
+            index += 1;
+        }
+        Self(bits)
+    }
+
+    #[inline]
+    fn has(self, kind: u32) -> bool {
+        kind < 64 && self.0 >> kind & 1 != 0
+    }
+}
+
+/// Kinds whose field has eight bytes.
+const LONG: Kinds = Kinds::of(&[
+    elf::R_X86_64_64,
+    elf::R_X86_64_PC64,
+    elf::R_X86_64_GOT64,
+    elf::R_X86_64_GOTOFF64,
+    elf::R_X86_64_GOTPC64,
+    elf::R_X86_64_GOTPCREL64,
+    elf::R_X86_64_GOTPLT64,
+    elf::R_X86_64_PLTOFF64,
+    elf::R_X86_64_SIZE64,
+    elf::R_X86_64_DTPMOD64,
+    elf::R_X86_64_DTPOFF64,
+    elf::R_X86_64_TPOFF64,
+]);
+
 /// Bytes of a kind's field; unknown kinds are refused later, whatever this says.
+#[inline]
 fn width(kind: u32) -> u64 {
     match kind {
-        elf::R_X86_64_64
-        | elf::R_X86_64_PC64
-        | elf::R_X86_64_GOT64
-        | elf::R_X86_64_GOTOFF64
-        | elf::R_X86_64_GOTPC64
-        | elf::R_X86_64_GOTPCREL64
-        | elf::R_X86_64_GOTPLT64
-        | elf::R_X86_64_PLTOFF64
-        | elf::R_X86_64_SIZE64
-        | elf::R_X86_64_DTPMOD64
-        | elf::R_X86_64_DTPOFF64
-        | elf::R_X86_64_TPOFF64 => 8,
+        elf::R_X86_64_PC32 | elf::R_X86_64_PLT32 => 4,
+        _ if LONG.has(kind) => 8,
         elf::R_X86_64_16 | elf::R_X86_64_PC16 => 2,
         elf::R_X86_64_8 | elf::R_X86_64_PC8 => 1,
         // It marks a call of two bytes and changes nothing.
@@ -109,6 +137,15 @@ fn ordinary(field: &Field<'_, '_>) -> Result<Action, LinkError> {
     };
     let distance = |to| value(to, From::Place, Range::Signed32);
     let inside = is_inside(symbol.value);
+    // What most are.
+    if inside
+        && matches!(
+            field.reference.kind,
+            elf::R_X86_64_PC32 | elf::R_X86_64_PLT32
+        )
+    {
+        return Ok(distance(To::Symbol));
+    }
     let outside = symbol.value == Value::Undefined;
     let absolute = matches!(symbol.value, Value::Absolute(_));
     Ok(match field.reference.kind {
@@ -119,7 +156,6 @@ fn ordinary(field: &Field<'_, '_>) -> Result<Action, LinkError> {
             Action::Word(Word::Address)
         }
         elf::R_X86_64_PC64 if inside => value(To::Symbol, From::Place, Range::Whole),
-        elf::R_X86_64_PC32 | elf::R_X86_64_PLT32 if inside => distance(To::Symbol),
         elf::R_X86_64_PC16 if inside => value(To::Symbol, From::Place, Range::Signed16),
         elf::R_X86_64_PC8 if inside => value(To::Symbol, From::Place, Range::Signed8),
         elf::R_X86_64_PLT32 if outside => distance(To::Stub),

@@ -1,5 +1,6 @@
 //! The relocations of x86-64 for thread-locals: which model each is for, and what it comes to here.
 
+use super::Kinds;
 use crate::error::LinkError;
 use crate::link::reference::{Action, Field, Form, From, Narrow, Range, To, Word};
 use crate::link::sections::SectionKind;
@@ -61,21 +62,30 @@ pub(super) fn classify(field: &Field<'_, '_>) -> Result<Action, LinkError> {
 }
 
 /// Whether a kind is for thread-locals alone.
+#[inline]
 pub(super) fn is_thread_local(kind: u32) -> bool {
-    matches!(
-        kind,
-        elf::R_X86_64_DTPMOD64
-            ..=elf::R_X86_64_TPOFF32
-            | elf::R_X86_64_GOTPC32_TLSDESC
-            ..=elf::R_X86_64_TLSDESC
-            | elf::R_X86_64_CODE_4_GOTTPOFF
-            | elf::R_X86_64_CODE_4_GOTPC32_TLSDESC
-            | elf::R_X86_64_CODE_5_GOTTPOFF
-            | elf::R_X86_64_CODE_5_GOTPC32_TLSDESC
-            | elf::R_X86_64_CODE_6_GOTTPOFF
-            | elf::R_X86_64_CODE_6_GOTPC32_TLSDESC
-    )
+    THREAD_LOCAL.has(kind)
 }
+
+const THREAD_LOCAL: Kinds = Kinds::of(&[
+    elf::R_X86_64_DTPMOD64,
+    elf::R_X86_64_DTPOFF64,
+    elf::R_X86_64_TPOFF64,
+    elf::R_X86_64_TLSGD,
+    elf::R_X86_64_TLSLD,
+    elf::R_X86_64_DTPOFF32,
+    elf::R_X86_64_GOTTPOFF,
+    elf::R_X86_64_TPOFF32,
+    elf::R_X86_64_GOTPC32_TLSDESC,
+    elf::R_X86_64_TLSDESC_CALL,
+    elf::R_X86_64_TLSDESC,
+    elf::R_X86_64_CODE_4_GOTTPOFF,
+    elf::R_X86_64_CODE_4_GOTPC32_TLSDESC,
+    elf::R_X86_64_CODE_5_GOTTPOFF,
+    elf::R_X86_64_CODE_5_GOTPC32_TLSDESC,
+    elf::R_X86_64_CODE_6_GOTTPOFF,
+    elf::R_X86_64_CODE_6_GOTPC32_TLSDESC,
+]);
 
 #[cfg(test)]
 mod tests {
