@@ -154,6 +154,8 @@ pub(crate) fn measure(runs: usize) -> Result<Vec<Row>> {
     let mut programs: Vec<PathBuf> = std::fs::read_dir(repository.join("examples/ember/programs"))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension() == Some(OsStr::new("em")))
+        // Those that want a backend of their own say so beside them.
+        .filter(|path| !path.with_extension("backends").exists())
         .collect();
     programs.sort();
     let folder = tempfile::tempdir()?;

@@ -121,6 +121,7 @@ fn machine() -> String {
 pub(crate) fn run(steps: &mut Steps, is_check: bool) -> Result<()> {
     let kept = root().join(KEPT);
     if !is_check {
+        steps.step("summary", gather)?;
         steps.step("keep the last summary", |shell| {
             let folder = folder(shell)?;
             shell.create_dir(&kept)?;

@@ -6,6 +6,7 @@ use crate::language::Source;
 use crate::meter::{Memory, keep_heap, process_time};
 use crate::row::Row;
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Resource;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -238,8 +239,13 @@ impl Bench {
                 ..Measured::default()
             });
         }
-        let measured: Measured = serde_json::from_slice(&output.stdout)
+        let mut measured: Measured = serde_json::from_slice(&output.stdout)
             .with_context(|| format!("{} printed nothing of use", subject.name))?;
+        // LLVM says there what its error does not.
+        let words = String::from_utf8_lossy(&output.stderr);
+        if let (Some(reason), Some(last)) = (&mut measured.stopped, words.lines().last()) {
+            *reason = format!("{reason} ({last})");
+        }
         for (number, answer) in measured.answers.iter().enumerate() {
             check(subject.name, number, *answer)?;
         }
@@ -319,10 +325,19 @@ impl Contender {
     }
 }
 
+/// Lets the process open as many files as it may allow itself: wasmtime keeps those of its modules open.
+fn allow_files() {
+    let mut limit = rustix::process::getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Otherwise it is as it was, and who needs more says so.
+    let _ = rustix::process::setrlimit(Resource::Nofile, limit);
+}
+
 /// Does what `plan` says and prints what it measured, as JSON.
 pub(crate) fn run_process(plan: &str) -> Result<()> {
     let plan: Plan = serde_json::from_str(plan).context("this is called by the benchmark alone")?;
     keep_heap();
+    allow_files();
     let subject = find(&plan.subject).context("no such subject")?;
     let Start::Here(start) = subject.start else {
         bail!("this is done by another program");
@@ -363,7 +378,8 @@ pub(crate) fn run_process(plan: &str) -> Result<()> {
     }
     let wall_ns = samples.iter().take(done).sum();
     let cpu_ns = process_time() - cpu;
-    let memory = Memory::now()?.since(&memory);
+    // Who has opened too many files cannot read that one either.
+    let memory = Memory::now().map_or_else(|_| Memory::default(), |now| now.since(&memory));
     peer.finish()?;
     samples.truncate(done);
     let measured = Measured {
