@@ -162,6 +162,7 @@ fn run(command: &Command, steps: &mut Steps) -> Result<()> {
             checks::clippy(steps)?;
             checks::doc(steps)?;
             header::run(steps, true)?;
+            figures::run(steps, true)?;
             book::run(steps)?;
             dependencies::check(steps)?;
             publishing::features(steps)?;
