@@ -272,7 +272,9 @@ impl Window {
         if data_end + DATA_CHUNK / 2 > self.data_ahead && range.len() <= CLOSE {
             let page = region::page::size();
             let from = (range.start / page * page).max(self.data_ahead);
-            let to = (data_end + DATA_CHUNK).min(self.data_committed);
+            // The next one begins where this ends, and none can begin inside a page.
+            let to = (data_end + DATA_CHUNK).next_multiple_of(page);
+            let to = to.min(self.data_committed);
             self.data_ahead = to;
             data_job = Some(Job {
                 views: vec![(data_start, Advice::LinuxPopulateWrite)],
@@ -362,6 +364,8 @@ pub(super) fn populate(start: usize, size: usize, advice: Advice) -> io::Result<
         advice,
         Advice::LinuxPopulateRead | Advice::LinuxPopulateWrite
     ));
+    // The kernel refuses it then, in the words that it has for advice that it does not know.
+    debug_assert!(start.is_multiple_of(region::page::size()));
     // SAFETY: these two change and drop no page, and fail where nothing is mapped.
     match unsafe { madvise(start as *mut _, size, advice) } {
         // Interrupted, or unknown to this kernel.
