@@ -325,7 +325,7 @@ impl<B: Backend> Cache<B> {
 
     /// Starts a session: the definitions of one runtime instance, which know nothing of another's.
     pub fn session(self: &Arc<Self>) -> Session<B> {
-        let definitions = Definitions::default();
+        let definitions = Definitions::new();
         Session {
             cache: Arc::clone(self),
             verdicts: definitions.verdicts(),

@@ -86,7 +86,19 @@ struct Digests {
     verdict: Option<Result<Digest, NameId>>,
 }
 
+/// Names that there is room for from the start, which takes memory only as they come. Many allocators move
+/// what is so large without copying it.
+const ROOM: usize = 1 << 10;
+
 impl Definitions {
+    /// No names, and room for those of a small program: what grows later grows in the time of one definition.
+    pub(crate) fn new() -> Self {
+        let mut definitions = Self::default();
+        definitions.numbers.reserve(ROOM);
+        definitions.nodes.reserve(ROOM);
+        definitions
+    }
+
     /// The number of `name`, which is new if nobody asked before.
     pub(crate) fn number(&mut self, name: &str) -> NameId {
         if let Some(&id) = self.numbers.get(name) {
