@@ -218,6 +218,14 @@ pub trait Symbols {
     /// `hash` is [`symbol_hash`](crate::symbol_hash) of `name`, computed when the image was made.
     fn address(&self, hash: u64, name: &str) -> Option<u64>;
 
+    /// Whether a thread-local variable may be that of a module of the process, which is told by an address in it.
+    /// Asked by loaders that bind code to nothing but what this gives: a thread-local has an address in each
+    /// thread, and none of them stands for it.
+    fn provides_thread_local(&self, module: u64) -> bool {
+        let _ = module;
+        false
+    }
+
     /// Told by a loader once an image with writable data is in place, and before any of its code runs: the
     /// addresses of that data, which a collecting host may have to scan from now on. The data stays where
     /// it is until the code is unloaded.

@@ -145,7 +145,8 @@ pub struct Options {
     /// what such code does to variables of libraries cannot be had: compilers' default is better.
     pub position_dependent: bool,
     /// Keep to what the host's `Symbols` give: names that they do not know are not looked up in the
-    /// process, so that an image cannot depend on what nobody has declared.
+    /// process, so that an image cannot depend on what nobody has declared. Thread-locals of the process's
+    /// modules are found there where the host permits the module.
     pub host_symbols_only: bool,
     /// Tell GDB of loaded code by its interface for that, and keep debug information in images that are linked:
     /// then it breaks at functions by their names, and shows where a frame is in the source. It need not be there

@@ -8,6 +8,7 @@ use crate::memory::process::ProcessImport;
 use crate::provided;
 use crate::shared::Found;
 use crate::tls;
+use crate::tls::host::HostVariable;
 use rekindle_cache_core::artifact::Symbols;
 
 /// The host, asked with care.
@@ -23,6 +24,15 @@ impl Host<'_> {
         let address = self.symbols.address(hash, name);
         match (self.is_current)() {
             true => Ok(address),
+            false => Err(LoadError::Forked),
+        }
+    }
+
+    /// The same of whether a thread-local may be that of the module at `place`.
+    fn provides_thread_local(&self, place: u64) -> Result<bool, LoadError> {
+        let provides = self.symbols.provides_thread_local(place);
+        match (self.is_current)() {
+            true => Ok(provides),
             false => Err(LoadError::Forked),
         }
     }
@@ -117,31 +127,25 @@ fn given(
     module: Option<u64>,
 ) -> Result<Option<u64>, LoadError> {
     let name = import.name;
-    let variables = &runtime.host_variables;
     let value = match import.kind {
         ImportKind::Address => match host.address(import.hash, name)? {
             None if runtime.host_symbols_only => unresolved(import)?,
             given => return Ok(given),
         },
-        ImportKind::ThreadModule | ImportKind::ThreadOffset | ImportKind::PointerOffset
-            if runtime.host_symbols_only =>
-        {
-            unresolved(import)?
-        }
-        ImportKind::ThreadModule => match variables.find(name) {
+        ImportKind::ThreadModule => match thread_local(runtime, name, host)? {
             Some(variable) => variable.module,
             None => unresolved(import)?,
         },
-        ImportKind::ThreadOffset => match variables.find(name) {
+        ImportKind::ThreadOffset => match thread_local(runtime, name, host)? {
             Some(variable) => variable.offset,
             None => unresolved(import)?,
         },
-        ImportKind::PointerOffset => match variables.find(name) {
-            Some(_) => variables
-                .distance(name)
-                .ok_or_else(|| LoadError::ThreadLocalDistance {
+        ImportKind::PointerOffset => match thread_local(runtime, name, host)? {
+            Some(_) => (runtime.host_variables).distance(name).ok_or_else(|| {
+                LoadError::ThreadLocalDistance {
                     symbol: name.to_owned(),
-                })?,
+                }
+            })?,
             None => unresolved(import)?,
         },
         // Decided later, for all of an image's at once.
@@ -155,4 +159,19 @@ fn given(
         ImportKind::ThreadVariable => tls::variable_getter() as u64,
     };
     Ok(Some(value))
+}
+
+/// A thread-local of the process's modules, if the host lets code have it.
+fn thread_local(
+    runtime: &Runtime,
+    name: &str,
+    host: &Host<'_>,
+) -> Result<Option<HostVariable>, LoadError> {
+    let found = runtime.host_variables.find(name);
+    let Some(variable) = found.filter(|_| runtime.host_symbols_only) else {
+        return Ok(found);
+    };
+    Ok(host
+        .provides_thread_local(variable.place)?
+        .then_some(variable))
 }

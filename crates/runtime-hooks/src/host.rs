@@ -2,12 +2,14 @@
 
 use crate::cache::{Backend, Cache};
 use crate::definitions::Ordinal;
+use crate::process::Provider;
 use rekindle_cache_core::artifact::Symbols;
 use rekindle_cache_core::{Digest, symbol_hash};
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What the cache asks of the runtime that it serves.
 pub trait Host {
@@ -142,6 +144,8 @@ pub(crate) struct Bindings<'a, B: Backend> {
     /// Whether a library that is not part of the environment may provide symbols.
     permitted: &'a dyn Fn(&str) -> bool,
     libraries: RefCell<Vec<String>>,
+    /// The module that was last found to be one that may provide symbols.
+    accepted: RefCell<Option<Arc<Provider>>>,
 }
 
 impl<'a, B: Backend> Bindings<'a, B> {
@@ -155,7 +159,28 @@ impl<'a, B: Backend> Bindings<'a, B> {
             host,
             permitted,
             libraries: RefCell::default(),
+            accepted: RefCell::default(),
         }
+    }
+
+    /// Whether a module may provide symbols, which it then is noted to do.
+    fn accepts(&self, provider: &Arc<Provider>) -> bool {
+        // An image names many symbols of a few modules.
+        let mut accepted = self.accepted.borrow_mut();
+        if (accepted.as_ref()).is_some_and(|last| Arc::ptr_eq(last, provider)) {
+            return true;
+        }
+        if !provider.is_executable() && !self.cache.providers.contains(provider) {
+            if !(self.permitted)(&provider.name) {
+                return false;
+            }
+            let mut libraries = self.libraries.borrow_mut();
+            if !libraries.contains(&provider.name) {
+                libraries.push(provider.name.clone());
+            }
+        }
+        *accepted = Some(Arc::clone(provider));
+        true
     }
 
     /// The libraries beyond the environment that provided symbols.
@@ -179,17 +204,12 @@ impl<B: Backend> Symbols for Bindings<'_, B> {
         let Some(provided) = provided else {
             return self.cache.backend.libcall(name);
         };
-        let provider = &provided.provider;
-        if !provider.is_executable() && !self.cache.providers.contains(provider) {
-            if !(self.permitted)(&provider.name) {
-                return None;
-            }
-            let mut libraries = self.libraries.borrow_mut();
-            if !libraries.contains(&provider.name) {
-                libraries.push(provider.name.clone());
-            }
-        }
-        Some(provided.address)
+        self.accepts(&provided.provider).then_some(provided.address)
+    }
+
+    fn provides_thread_local(&self, module: u64) -> bool {
+        let provided = self.cache.process.provided(module);
+        provided.is_some_and(|provided| self.accepts(&provided.provider))
     }
 
     fn placed(&self, data: Range<usize>) {

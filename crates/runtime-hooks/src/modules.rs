@@ -38,20 +38,20 @@ impl Module {
         self.path.rsplit('/').next().unwrap_or(&self.path)
     }
 
-    /// Keeps the module in the process from now on: code that is bound to it stays, so it must too. One
-    /// that is no longer there by this name is left alone.
-    pub(crate) fn pin(&self) {
-        let Ok(path) = CString::new(self.path.as_str()) else {
-            return;
-        };
+    /// Keeps the module in the process from now on: code that is bound to it stays, so it must too. `false`
+    /// of one that is not there by this name: it has gone, or is none of the dynamic linker's.
+    pub(crate) fn pin(&self) -> bool {
         if self.is_executable() {
-            return;
+            return true;
         }
+        let Ok(path) = CString::new(self.path.as_str()) else {
+            return false;
+        };
         // SAFETY: the module is in the process already, so RTLD_NOLOAD runs nothing of it; the handle is
         // never closed, and RTLD_NODELETE makes that last even if others close theirs.
         unsafe {
             let flags = libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
-            libc::dlopen(path.as_ptr(), flags);
+            !libc::dlopen(path.as_ptr(), flags).is_null()
         }
     }
 

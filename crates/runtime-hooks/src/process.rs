@@ -4,20 +4,40 @@ use crate::modules::{Census, Module, module_of, modules};
 use rekindle_cache_core::Digest;
 use rustc_hash::FxHashMap;
 use std::ffi::CString;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 /// The process's own symbols, each resolved once.
 #[derive(Debug, Default)]
 pub(crate) struct Process {
     found: Mutex<FxHashMap<u64, (Box<str>, Provided)>>,
-    listed: Mutex<Option<(Census, Arc<[Module]>)>>,
+    listed: Mutex<Option<Listed>>,
+    /// Modules that have provided something and are in the process for good.
+    pinned: Mutex<Vec<Pinned>>,
+}
+
+/// The modules at one time, which is now as long as none comes or goes.
+#[derive(Debug)]
+struct Listed {
+    census: Census,
+    modules: Arc<[Module]>,
+    /// What those were that were asked for by name.
+    identities: FxHashMap<Box<str>, Option<Digest>>,
+}
+
+/// A module that no one can unload any more.
+#[derive(Debug)]
+struct Pinned {
+    addresses: Range<u64>,
+    provider: Arc<Provider>,
 }
 
 /// A symbol's address and the module that it lies in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Provided {
     pub(crate) address: u64,
-    pub(crate) provider: Provider,
+    /// One for all that a module provides.
+    pub(crate) provider: Arc<Provider>,
 }
 
 /// A module that provides symbols: one build of one file.
@@ -48,16 +68,16 @@ impl Process {
             unsafe { libc::dlsym(libc::RTLD_DEFAULT, c_name.as_ptr()) as u64 }
         };
         let address = ask();
-        let modules = self.modules();
-        let module = module_of(&modules, address)?;
-        module.pin();
-        // Whoever unloaded the module before it was pinned has changed the answer.
-        if ask() != address {
-            return None;
-        }
-        let provided = Provided {
-            address,
-            provider: Provider::of(module),
+        let provided = match self.pinned(address) {
+            Some(provided) => provided,
+            None => {
+                let provided = self.pin(address)?;
+                // Whoever unloaded the module before it was pinned has changed the answer.
+                if ask() != address {
+                    return None;
+                }
+                provided
+            }
         };
         let entry = (name.into(), provided.clone());
         crate::lock(&self.found).insert(hash, entry);
@@ -67,41 +87,85 @@ impl Process {
     /// An address that the host found by itself, with the module that it lies in, which stays in the
     /// process from then on.
     pub(crate) fn provided(&self, address: u64) -> Option<Provided> {
-        let modules = self.modules();
-        let module = module_of(&modules, address)?;
-        module.pin();
+        self.pinned(address).or_else(|| self.pin(address))
+    }
+
+    /// What lies in a module that is in the process for good: whatever else comes and goes, that stays.
+    fn pinned(&self, address: u64) -> Option<Provided> {
+        let pinned = crate::lock(&self.pinned);
+        let module = pinned
+            .iter()
+            .find(|module| module.addresses.contains(&address))?;
         Some(Provided {
             address,
-            provider: Provider::of(module),
+            provider: Arc::clone(&module.provider),
         })
+    }
+
+    /// The same of any module, which it keeps in the process from now on.
+    fn pin(&self, address: u64) -> Option<Provided> {
+        let modules = self.modules();
+        let module = module_of(&modules, address)?;
+        let provider = Arc::new(Provider::of(module));
+        // A list that is the same now was true of the module when it was pinned.
+        if module.pin() && Arc::ptr_eq(&modules, &self.modules()) {
+            let mut pinned = crate::lock(&self.pinned);
+            pinned.push(Pinned {
+                addresses: module.addresses.clone(),
+                provider: Arc::clone(&provider),
+            });
+        }
+        Some(Provided { address, provider })
     }
 
     /// The identity of a library that is loaded now; `None` if it is not, if its build cannot be told, or
     /// if several libraries of that name are loaded.
     pub(crate) fn identity(&self, library: &str) -> Option<Digest> {
         let modules = self.modules();
+        let known = |listed: &mut Listed| listed.identities.get(library).copied();
+        if let Some(identity) = self.in_list(&modules, known).flatten() {
+            return identity;
+        }
         let mut named = modules
             .iter()
             .filter(|module| !module.is_executable() && module.file_name() == library);
-        let module = named.next()?;
-        match named.next() {
-            Some(_) => None,
-            None => module.identity().ok(),
-        }
+        let identity = match (named.next(), named.next()) {
+            (Some(module), None) => module.identity().ok(),
+            _ => None,
+        };
+        self.in_list(&modules, |listed| {
+            listed.identities.insert(library.into(), identity)
+        });
+        identity
     }
 
     /// The modules that are loaded now, listed anew only when some have come or gone.
     fn modules(&self) -> Arc<[Module]> {
         let census = Census::now();
-        if let Some((then, modules)) = &*crate::lock(&self.listed)
-            && census == Some(*then)
+        if let Some(listed) = &*crate::lock(&self.listed)
+            && census == Some(listed.census)
         {
-            return Arc::clone(modules);
+            return Arc::clone(&listed.modules);
         }
         let modules: Arc<[Module]> = modules().into();
         // The list may be newer than the count, which then is out of date at the next look.
-        *crate::lock(&self.listed) = census.map(|census| (census, Arc::clone(&modules)));
+        *crate::lock(&self.listed) = census.map(|census| Listed {
+            census,
+            modules: Arc::clone(&modules),
+            identities: FxHashMap::default(),
+        });
         modules
+    }
+
+    /// What `then` gives of the list that `modules` are of; `None` if there is another by now.
+    fn in_list<R>(
+        &self,
+        modules: &Arc<[Module]>,
+        then: impl FnOnce(&mut Listed) -> R,
+    ) -> Option<R> {
+        let mut listed = crate::lock(&self.listed);
+        let listed = listed.as_mut()?;
+        Arc::ptr_eq(&listed.modules, modules).then(|| then(listed))
     }
 }
 
@@ -129,6 +193,9 @@ mod tests {
         let find = |name: &str| process.find(symbol_hash(name), name);
         let strlen = find("strlen").expect("libc provides it");
         assert_eq!(find("strlen"), Some(strlen.clone()));
+        let memchr = find("memchr").expect("libc provides it");
+        assert!(Arc::ptr_eq(&memchr.provider, &strlen.provider));
+        assert_eq!(process.provided(strlen.address), Some(strlen.clone()));
         let library = strlen.provider;
         assert!(library.name.starts_with("libc.so"));
         assert!(library.identity.is_some());

@@ -12,6 +12,8 @@ pub(crate) struct HostVariable {
     pub(crate) module: u64,
     /// The variable's offset in the module's block.
     pub(crate) offset: u64,
+    /// An address in the module.
+    pub(crate) place: u64,
 }
 
 /// The variables that were found, and their distances from the thread pointer where that was asked for.
@@ -134,6 +136,7 @@ unsafe extern "C" fn visit(
     search.found = Some(HostVariable {
         module: info.dlpi_tls_modid as u64,
         offset: offset as u64,
+        place: info.dlpi_addr.wrapping_add(header.p_vaddr),
     });
     if !info.dlpi_name.is_null() {
         // SAFETY: the dynamic linker's name of the module is a string.
