@@ -262,6 +262,14 @@ typedef struct rekindle_statistics {
     uint64_t saved_ns;
     // Bytes of code and data loaded.
     uint64_t loaded_bytes;
+    // Hits that were compiled again and compared, so far.
+    uint64_t verified;
+    // Those of them that were wrong.
+    uint64_t wrong;
+    // Definitions that took the place of others of the same name.
+    uint64_t redefined;
+    // Bytes of code and data that they left behind, which stay loaded.
+    uint64_t superseded_bytes;
 } rekindle_statistics;
 
 // Memory of this process; empty if `size` is 0.
@@ -394,6 +402,9 @@ typedef struct rekindle_memory {
     // Memory of unloaded images that can be used again.
     uint64_t free;
 } rekindle_memory;
+
+// Takes a count. The name is there until it returns. Must not let an exception out, nor call Rekindle.
+typedef void (*rekindle_take_count)(void *data, struct rekindle_text name, uint64_t count);
 
 #ifdef __cplusplus
 extern "C" {
@@ -736,6 +747,20 @@ void rekindle_recorder_bypass(struct rekindle_recorder *recorder, struct rekindl
 // Puts how the memory of loaded code is used into `statistics`, of which `size` bytes are there:
 // `sizeof(rekindle_memory_statistics)`. Any thread.
 struct rekindle_error *rekindle_memory_statistics(struct rekindle_memory *statistics, size_t size);
+
+// Gives `take`, with `data`, why definitions of a session were no hits by their text, and how often: names such as
+// `miss: behaviour`, `bypass: volatile` and `rejected: deaths`. Those are left out that did not come up. Any thread.
+struct rekindle_error *rekindle_session_reasons(const struct rekindle_session *session,
+                                                rekindle_take_count take,
+                                                void *data);
+
+// Gives `take`, with `data`, what all processes have counted that used the folder of a cache, as far as they have
+// written it: `processes`, and the second since 1970 `since` which they count; `definitions`, `hits` and the
+// others of `rekindle_statistics` by those names; and reasons as `miss behaviour` and `rejected deaths`. What is 0
+// may be left out. Of a cache without a folder to write to, nothing. Any thread.
+struct rekindle_error *rekindle_cache_lifetime(const struct rekindle_cache *cache,
+                                               rekindle_take_count take,
+                                               void *data);
 
 #ifdef __cplusplus
 }  // extern "C"

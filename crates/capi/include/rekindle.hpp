@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <map>
 #include <memory>
 #include <new>
 #include <optional>
@@ -94,6 +95,17 @@ template <auto Free> struct freed_by {
 };
 
 template <class T, auto Free> using owned = std::unique_ptr<T, freed_by<Free>>;
+
+} // namespace detail
+
+// Numbers by their names.
+using counts = std::map<std::string, std::uint64_t, std::less<>>;
+
+namespace detail {
+
+inline void take_count(void *data, rekindle_text name, std::uint64_t count) noexcept {
+    static_cast<counts *>(data)->insert_or_assign(std::string(view(name)), count);
+}
 
 } // namespace detail
 
@@ -653,6 +665,12 @@ public:
         if (rekindle_error *error = rekindle_open(REKINDLE_ABI_VERSION, options.raw_.get(), &raw)) return failure(error);
         return cache(raw, options.listener_);
     }
+    // What all processes have counted that used the folder, as far as they have written it.
+    result<counts> lifetime(std::nothrow_t) const {
+        counts counts;
+        if (rekindle_error *error = rekindle_cache_lifetime(raw_.get(), &detail::take_count, &counts)) return failure(error);
+        return counts;
+    }
     result<void> flush(std::nothrow_t) const noexcept { return result<void>(rekindle_cache_flush(raw_.get())); }
     digest environment() const noexcept {
         digest digest{};
@@ -662,6 +680,7 @@ public:
 #if REKINDLE_EXCEPTIONS
     static cache open(const options &options) { return open(options, std::nothrow).value(); }
     void flush() const { flush(std::nothrow).value(); }
+    counts lifetime() const { return lifetime(std::nothrow).value(); }
 #endif
 
 private:
@@ -705,6 +724,12 @@ public:
     }
 
     void begin_epoch() const noexcept { rekindle_session_begin_epoch(raw_.get()); }
+    // Why definitions were no hits by their text, such as `miss: behaviour`, and how often.
+    counts reasons() const {
+        counts counts;
+        failure failed(rekindle_session_reasons(raw_.get(), &detail::take_count, &counts));
+        return counts;
+    }
     result<void> changed(std::string_view name, std::nothrow_t) const noexcept {
         return result<void>(rekindle_session_changed(raw_.get(), detail::text(name)));
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// A cache that is open. Any number of threads may use it at once, and there may be several.
 pub struct Cache {
-    cache: Arc<hooks::Cache<HostBackend>>,
+    pub(crate) cache: Arc<hooks::Cache<HostBackend>>,
 }
 
 /// One runtime instance on a cache: its definitions, and what came of them. Any number of threads may use it

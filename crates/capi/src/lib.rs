@@ -86,7 +86,10 @@ pub use recorder::{
     rekindle_recorder_files, rekindle_recorder_host, rekindle_recorder_ran, rekindle_recorder_read,
     rekindle_recorder_resolved, rekindle_recorder_variable,
 };
-pub use statistics::{MemoryStatistics, Statistics, rekindle_memory_statistics};
+pub use statistics::{
+    CountCallback, MemoryStatistics, Statistics, rekindle_cache_lifetime,
+    rekindle_memory_statistics, rekindle_session_reasons,
+};
 
 /// The version of this interface. `rekindle_open` gets it from the header that a host was compiled with and
 /// refuses another than that of the library.

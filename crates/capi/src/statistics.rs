@@ -1,9 +1,11 @@
 //! Figures: what came of a session's definitions, and how the memory of code is used.
 
 use crate::backend::loader;
-use crate::boundary::fallible;
-use crate::error::{Error, Failure};
+use crate::boundary::{Text, fallible, shared};
+use crate::cache::{Cache, Session};
+use crate::error::{Error, ErrorCode, Failure};
 use rekindle_runtime_hooks as hooks;
+use std::ffi::c_void;
 use std::time::Duration;
 
 /// What came of the definitions that a session evaluated: `definitions` is the sum of `hits`, `misses`,
@@ -29,7 +31,19 @@ pub struct Statistics {
     pub saved_ns: u64,
     /// Bytes of code and data loaded.
     pub loaded_bytes: u64,
+    /// Hits that were compiled again and compared, so far.
+    pub verified: u64,
+    /// Those of them that were wrong.
+    pub wrong: u64,
+    /// Definitions that took the place of others of the same name.
+    pub redefined: u64,
+    /// Bytes of code and data that they left behind, which stay loaded.
+    pub superseded_bytes: u64,
 }
+
+/// Takes a count. The name is there until it returns. Must not let an exception out, nor call Rekindle.
+pub type CountCallback =
+    Option<unsafe extern "C-unwind" fn(data: *mut c_void, name: Text, count: u64)>;
 
 /// How the memory of loaded code is used, of all caches of this process together. Sizes are in bytes.
 #[repr(C)]
@@ -63,6 +77,10 @@ impl From<hooks::Statistics> for Statistics {
             eval_ns: nanoseconds(statistics.eval_time),
             saved_ns: nanoseconds(statistics.saved),
             loaded_bytes: statistics.loaded_bytes,
+            verified: statistics.verified,
+            wrong: statistics.wrong,
+            redefined: statistics.redefined,
+            superseded_bytes: statistics.superseded_bytes,
         }
     }
 }
@@ -106,4 +124,72 @@ pub unsafe extern "C" fn rekindle_memory_statistics(
         // SAFETY: the caller has so many bytes at this place.
         unsafe { give(&known, statistics, size) }
     })
+}
+
+/// Gives `take`, with `data`, why definitions of a session were no hits by their text, and how often: names such as
+/// `miss: behaviour`, `bypass: volatile` and `rejected: deaths`. Those are left out that did not come up. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rekindle_session_reasons(
+    session: *const Session,
+    take: CountCallback,
+    data: *mut c_void,
+) -> *mut Error {
+    fallible(|| {
+        // SAFETY: the caller has the session for the duration of the call.
+        let session = unsafe { shared(session, "the session") }?;
+        let reasons = session.session.statistics().reasons;
+        let counts = reasons.iter().map(|(name, count)| (name.as_str(), *count));
+        // SAFETY: the host vouches for its callback and its data.
+        unsafe { tell(counts, take, data) }
+    })
+}
+
+/// Gives `take`, with `data`, what all processes have counted that used the folder of a cache, as far as they have
+/// written it: `processes`, and the second since 1970 `since` which they count; `definitions`, `hits` and the
+/// others of `rekindle_statistics` by those names; and reasons as `miss behaviour` and `rejected deaths`. What is 0
+/// may be left out. Of a cache without a folder to write to, nothing. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rekindle_cache_lifetime(
+    cache: *const Cache,
+    take: CountCallback,
+    data: *mut c_void,
+) -> *mut Error {
+    fallible(|| {
+        // SAFETY: the caller has the cache for the duration of the call.
+        let cache = unsafe { shared(cache, "the cache") }?;
+        let lifetime = cache.cache.lifetime();
+        let lifetime =
+            lifetime.map_err(|error| Failure::new(ErrorCode::Store, error.to_string()))?;
+        let Some(lifetime) = lifetime else {
+            return Ok(());
+        };
+        let own = [
+            ("since", lifetime.since),
+            ("processes", Some(lifetime.processes)),
+        ];
+        let own = own
+            .into_iter()
+            .filter_map(|(name, count)| Some((name, count?)));
+        let counts = (lifetime.counts.iter()).map(|(name, count)| (name.as_str(), *count));
+        // SAFETY: the host vouches for its callback and its data.
+        unsafe { tell(own.chain(counts), take, data) }
+    })
+}
+
+/// Gives all counts to a callback.
+///
+/// # Safety
+/// The host vouches for both.
+unsafe fn tell<'n>(
+    counts: impl Iterator<Item = (&'n str, u64)>,
+    take: CountCallback,
+    data: *mut c_void,
+) -> Result<(), Failure> {
+    let missing = || Failure::argument("there is no callback for the counts");
+    let take = take.ok_or_else(missing)?;
+    for (name, count) in counts {
+        // SAFETY: the caller's promise.
+        unsafe { take(data, Text::new(name), count) };
+    }
+    Ok(())
 }

@@ -228,7 +228,7 @@ impl<B: Backend> Session<B> {
             let library = Dependency {
                 kind: DependencyKind::Module,
                 digest: self.cache.process.identity(&provider.name)?,
-                name: provider.name,
+                name: provider.name.clone(),
                 scope: String::new(),
             };
             Some(Libcall { name, library })

@@ -18,6 +18,7 @@ use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::{Compiler, Jit, Loader};
 use rekindle_cache_core::folder::default_folder;
 use rekindle_cache_core::key::{Definition, Environment};
+use rekindle_cache_core::lifetime::Lifetime;
 use rekindle_cache_core::store::{Limits, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -354,6 +355,16 @@ impl<B: Backend> Cache<B> {
     /// What came of the definitions of all sessions so far.
     pub fn statistics(&self) -> Statistics {
         self.ledger.total()
+    }
+
+    /// What all processes have counted that used the folder, this one included, as far as they have written it;
+    /// `None` without a folder that may be written to.
+    ///
+    /// # Errors
+    /// The sums cannot be read.
+    pub fn lifetime(&self) -> Result<Option<Lifetime>, StoreError> {
+        let folder = self.kept.as_ref().and_then(Kept::written_folder);
+        folder.map(Lifetime::read).transpose()
     }
 
     /// The compiler and the loader that this cache was opened with.

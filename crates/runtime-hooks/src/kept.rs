@@ -51,6 +51,8 @@ struct Opened {
     verifier: Verifier,
     /// There if the backend has a better compiler.
     improver: Option<Improver>,
+    /// That of the store's files, if it may be written to.
+    folder: Option<PathBuf>,
 }
 
 impl Kept {
@@ -114,9 +116,9 @@ impl Kept {
             let watched = folder.as_deref().filter(|_| watches);
             let watch = watched.map(Watch::new);
             ledger.begin_process();
-            let journal = folder.map(|folder| {
+            let journal = folder.as_deref().map(|folder| {
                 let now = store.statistics();
-                Arc::new(JournalQueue::new(&folder, Arc::clone(&ledger), now))
+                Arc::new(JournalQueue::new(folder, Arc::clone(&ledger), now))
             });
             let store = Arc::new(Deferring::new(store));
             let written = Arc::<Deferring>::clone(&store);
@@ -131,6 +133,7 @@ impl Kept {
                 looks: Looks::new(),
                 verifier: Verifier::default(),
                 improver,
+                folder,
             }
         });
         Self {
@@ -146,6 +149,11 @@ impl Kept {
     /// The store.
     pub(crate) fn store(&self) -> &dyn Store {
         &*self.opened.get().store
+    }
+
+    /// The folder of the store's files, if it may be written to.
+    pub(crate) fn written_folder(&self) -> Option<&Path> {
+        self.opened.get().folder.as_deref()
     }
 
     /// The store, for other threads.

@@ -9,6 +9,10 @@
 #include <thread>
 #include <vector>
 
+extern "C" {
+__thread long host_count = 40;
+}
+
 namespace {
 
 using factory = long();
@@ -146,6 +150,11 @@ void check_two_caches(std::string_view folder) {
     CHECK(heard == "other");
     rekindle::code::unload(std::move(code));
     first.flush();
+    auto life = first.lifetime();
+    CHECK(life["processes"] == 1 && life["since"] > 0 && life["misses"] == 2 && life["hits"] == 1);
+    CHECK(life["miss new"] == 2 && life["loaded_bytes"] > 0);
+    auto reasons = sessions[0].reasons();
+    CHECK(reasons["miss: new"] == 2 && reasons.size() == 1);
 }
 
 void check_threads(const rekindle::session &session) {
@@ -181,6 +190,18 @@ void check_threads(const rekindle::session &session) {
     CHECK(compiled >= 4 && compiled <= at_once && ended == rounds * at_once);
 }
 
+// Thread-locals of the host's own modules, which loaded code has from the thread that it runs on.
+void check_thread_locals(const rekindle::session &session) {
+    rekindle::host plain;
+    rekindle::definition counting{"user/counting", R"(
+        extern "C" __thread long host_count;
+        extern "C" long factory() { return ++host_count; })"};
+    auto evaluate = [&] { return session.eval(counting, plain, compiler(counting)).run<factory>(rekindle::ran::impure); };
+    for (long expected : {41, 42}) CHECK(evaluate() == expected && host_count == expected);
+    std::thread([&] { CHECK(evaluate() == 41 && host_count == 41); }).join();
+    CHECK(host_count == 42);
+}
+
 } // namespace
 
 int main(int count, char **arguments) {
@@ -193,6 +214,7 @@ int main(int count, char **arguments) {
     check_exceptions_of_code(session);
     check_two_caches(arguments[1]);
     check_threads(session);
+    check_thread_locals(session);
     CHECK(lines > 0 && rekindle::memory_statistics().loaded > 0);
     auto refused = rekindle::cache::open(rekindle::options().target("\xff"), std::nothrow);
     CHECK(!refused && refused.why().code() == REKINDLE_ERROR_CODE_ARGUMENT);
