@@ -30,6 +30,24 @@ const LLVM_22: Llvm = Llvm {
     package: "llvm-22-dev",
 };
 
+const LLVM_19: Llvm = Llvm {
+    config: "llvm-config-19",
+    variable: "LLVM_SYS_191_PREFIX",
+    package: "llvm-19-dev",
+};
+
+const LLVM_16: Llvm = Llvm {
+    config: "llvm-config-16",
+    variable: "LLVM_SYS_160_PREFIX",
+    package: "llvm-16-dev",
+};
+
+const LLVM_15: Llvm = Llvm {
+    config: "llvm-config-15",
+    variable: "LLVM_SYS_150_PREFIX",
+    package: "llvm-15-dev",
+};
+
 const LLVM_14: Llvm = Llvm {
     config: "llvm-config-14",
     variable: "LLVM_SYS_140_PREFIX",
@@ -69,6 +87,21 @@ const SETS: &[FeatureSet] = &[
         package: BACKEND,
         features: "ir",
         needs: Some(LLVM_22),
+    },
+    FeatureSet {
+        package: BACKEND,
+        features: "ir-llvm19",
+        needs: Some(LLVM_19),
+    },
+    FeatureSet {
+        package: BACKEND,
+        features: "ir-llvm16",
+        needs: Some(LLVM_16),
+    },
+    FeatureSet {
+        package: BACKEND,
+        features: "ir-llvm15",
+        needs: Some(LLVM_15),
     },
     FeatureSet {
         package: BACKEND,
