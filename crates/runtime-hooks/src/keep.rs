@@ -207,7 +207,7 @@ impl Unmade {
         size_of::<Self>() + self.definition.len() + self.known.image.bytes.len() + tables
     }
 
-    /// Makes the record and puts it into `store`, and then the one that leads to it.
+    /// Makes the record and puts it into the memory of `store`, and then the one that leads to it.
     ///
     /// # Errors
     /// Those of the store.
@@ -265,7 +265,7 @@ impl Unmade {
                 side_tables: own.chain(hosts.map(|table| record(table, true))).collect(),
             },
         };
-        store.put(NewRecord {
+        store.put_in_memory(NewRecord {
             key,
             metadata: &metadata,
             image: known.image.as_ref(),
@@ -286,7 +286,7 @@ impl Unmade {
                 ..Entry::default()
             },
         };
-        store.put(NewRecord {
+        store.put_in_memory(NewRecord {
             key: pointer_key,
             metadata: &metadata,
             image: pointer.as_ref(),

@@ -270,7 +270,7 @@ impl Drop for Kept {
         }
         if self.is_read_only {
             // The host's own store may outlive this.
-            opened.store.make_all();
+            opened.store.make_in_memory();
             return;
         }
         match opened.worker.stop(left()) {

@@ -3,7 +3,8 @@
 //! A record is made of what is known when the code has been loaded, and nothing of that changes later. So the
 //! evaluating thread leaves it to the worker, in a store before the store. Whoever asks for a key of which
 //! something waits makes the records first, and so does whatever looks at all records or writes them: nobody
-//! can tell a record that waits from one that is there. At most [`MAX_WAITING`] records of [`MAX_BYTES`] in all
+//! can tell a record that waits from one that is there. Making is done in memory: should so much wait to be
+//! written that it is time, that comes after it, so that a disk that hangs holds up nobody who asks. At most [`MAX_WAITING`] records of [`MAX_BYTES`] in all
 //! wait; with one more, the thread that brings it makes them.
 
 use crate::keep::Unmade;
@@ -11,6 +12,7 @@ use rekindle_cache_core::key::FormKey;
 use rekindle_cache_core::store::{Found, NewRecord, Store, StoreError, StoreStatistics};
 use rustc_hash::FxHashSet;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -69,9 +71,18 @@ impl Deferring {
     }
 
     /// Makes what waits. When this returns, all that waited when it was called is in the store.
-    pub(crate) fn make_all(&self) {
+    fn make_all(&self) {
+        if self.make_in_memory()
+            && let Err(error) = self.inner.write_if_due()
+        {
+            self.warn_once(&error);
+        }
+    }
+
+    /// Makes what waits, and writes nothing. Returns whether anything waited.
+    pub(crate) fn make_in_memory(&self) -> bool {
         if self.count.load(Ordering::Acquire) == 0 {
-            return;
+            return false;
         }
         let making = crate::lock(&self.making);
         let records = {
@@ -82,13 +93,18 @@ impl Deferring {
         };
         let count = records.len();
         for record in records {
-            if let Err(error) = record.put_into(&*self.inner) {
-                self.warn_once(&error);
+            // A record that cannot be made, by a store of the host's, is no reason to lose the others.
+            let put = AssertUnwindSafe(|| record.put_into(&*self.inner));
+            match catch_unwind(put) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => self.warn_once(&error),
+                Err(_) => tracing::warn!("a record is not kept: making it panicked"),
             }
         }
         crate::lock(&self.waiting).in_the_making.clear();
         self.count.fetch_sub(count, Ordering::Release);
         drop(making);
+        true
     }
 
     /// Makes what waits if something of `key` does.

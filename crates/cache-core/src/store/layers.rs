@@ -169,6 +169,18 @@ impl Store for Layers {
         }
     }
 
+    fn put_in_memory(&self, record: NewRecord<'_>) -> Result<(), StoreError> {
+        match self.writable().next() {
+            Some(layer) => layer.store.put_in_memory(record),
+            // Which says so.
+            None => self.put(record),
+        }
+    }
+
+    fn write_if_due(&self) -> Result<(), StoreError> {
+        Self::each(self.writable(), |store| store.write_if_due())
+    }
+
     fn remove(&self, key: &FormKey) {
         self.writable().for_each(|layer| layer.store.remove(key));
         self.hide(key);

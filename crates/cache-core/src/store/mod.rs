@@ -129,6 +129,24 @@ pub trait Store: Send + Sync {
     /// A record too large for the format, or a fault of the store's medium; nothing else is lost.
     fn put(&self, record: NewRecord<'_>) -> Result<(), StoreError>;
 
+    /// As [`put`](Self::put), but nothing is written, however much waits for that: for who holds what others
+    /// wait for. [`write_if_due`](Self::write_if_due) is to follow.
+    ///
+    /// # Errors
+    /// As of [`put`](Self::put).
+    fn put_in_memory(&self, record: NewRecord<'_>) -> Result<(), StoreError> {
+        self.put(record)
+    }
+
+    /// Writes what was [put in memory](Self::put_in_memory), if so much waits that [`put`](Self::put) would
+    /// have, and nobody else is writing.
+    ///
+    /// # Errors
+    /// As of [`write`](Self::write).
+    fn write_if_due(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Forgets all records of `key` that this process would find. Other processes do so when they have
     /// seen what the next [`flush`](Self::flush) writes.
     fn remove(&self, key: &FormKey);

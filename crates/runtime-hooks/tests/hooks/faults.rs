@@ -219,6 +219,37 @@ fn a_full_queue_holds_up_nobody() {
     );
 }
 
+/// A write that hangs holds up nobody who asks for what is in it, although it was due at once.
+#[test]
+fn who_asks_for_what_is_being_written_is_not_held_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = Arc::new(Hanging::default());
+    *disk.hangs.lock().expect("nobody panics") = true;
+    let options = Options {
+        io: Arc::clone(&disk) as Arc<dyn Io>,
+        batch: 1,
+        ..Options::default()
+    };
+    let path = folder.path().join("cache");
+    let store = Arc::new(FolderStore::open_with(&path, options).expect("it opens"));
+    let backend = Cranelift::new().expect("Cranelift compiles for this machine");
+    let builder = CraneliftCache::builder(backend).store(store);
+    let cache = Arc::new(builder.open().expect("it opens"));
+    assert_eq!(Sums::default().eval(&cache.session(), "a", "1"), (1, NEW));
+    until(|| disk.is_met.load(Ordering::Acquire));
+    let (tell, told) = std::sync::mpsc::channel();
+    let evaluated = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let evaluated = Sums::default().eval(&cache.session(), "a", "1");
+            tell.send(evaluated).expect("it is waited for");
+        });
+        let evaluated = told.recv_timeout(DEADLINE / 4);
+        disk.let_go();
+        evaluated
+    });
+    assert_eq!(evaluated, Ok((1, Outcome::Hit)));
+}
+
 /// A process that forks while a definition is compiled, with other threads at work on the same cache: both
 /// sides finish it, and both go on.
 #[test]

@@ -55,6 +55,11 @@ impl Store for FolderStore {
     }
 
     fn put(&self, record: NewRecord<'_>) -> Result<(), StoreError> {
+        self.put_in_memory(record)?;
+        self.write_if_due()
+    }
+
+    fn put_in_memory(&self, record: NewRecord<'_>) -> Result<(), StoreError> {
         let key = record.key;
         let record = Arc::new(ResidentRecord::new(&record)?);
         if record.bytes().len() as u64 > self.limits.pack_bytes() {
@@ -67,15 +72,20 @@ impl Store for FolderStore {
                 ),
             });
         }
+        let mut state = self.state();
+        let most = self.limits.pack_bytes().min(MAX_PENDING);
+        if state.pending_bytes as u64 >= most {
+            let pending = state.pending_bytes as u64;
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return Err(StoreError::Full { key, pending });
+        }
+        self.keep(&mut state, record);
+        Ok(())
+    }
+
+    fn write_if_due(&self) -> Result<(), StoreError> {
         let is_due = {
-            let mut state = self.state();
-            let most = self.limits.pack_bytes().min(MAX_PENDING);
-            if state.pending_bytes as u64 >= most {
-                let pending = state.pending_bytes as u64;
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-                return Err(StoreError::Full { key, pending });
-            }
-            self.keep(&mut state, record);
+            let state = self.read();
             state.pending_bytes >= state.batch
         };
         // When there is no room, it waits in memory for a flush, which makes some.
