@@ -83,7 +83,8 @@ pub struct Entry {
     /// The digest of the object by which the code's behaviour is known: the one that the image was linked from,
     /// and for better code the one that it stands in for.
     pub object_digest: [u8; 32],
-    /// Nanoseconds from the start of the host's compile closure to the prepared image.
+    /// Nanoseconds from the start of the host's compile closure to the prepared image; for better code, of the
+    /// one that it stands in for: what is spared by either.
     pub compile_ns: u64,
     /// Which of the environment's compilers made it: [`BASE`] or [`BETTER`].
     pub tier: u8,

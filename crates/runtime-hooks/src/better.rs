@@ -22,12 +22,13 @@ use crate::compilation::Compilation;
 use crate::host::Host;
 use crate::kept::Kept;
 use crate::recorder::Recorder;
+use crate::watch::{Origin, Watch};
 use rekindle_cache_core::artifact::{
     Compiled, Compiler, Dependency, DependencyKind, Hasher, Loader,
 };
 use rekindle_cache_core::key::{Definition, Environment, FormKey};
 use rekindle_cache_core::metadata::{BETTER, DependencyRecord, Metadata, SideTableRecord};
-use rekindle_cache_core::store::{Found, NewRecord, Provenance, Store};
+use rekindle_cache_core::store::{Deaths, Found, NewRecord, Provenance, Store};
 use rekindle_cache_core::{Digest, DigestBuilder, symbol_hash};
 use std::collections::VecDeque;
 use std::error::Error;
@@ -43,6 +44,9 @@ const QUEUE: usize = 256;
 
 /// How long nothing was compiled for an evaluation before the time counts as idle.
 const IDLE: Duration = Duration::from_millis(200);
+
+/// Longer than any process runs, and no instant is beyond it.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// The native stack of the thread, of which compilers may need more than is usual.
 const STACK_BYTES: usize = 16 << 20;
@@ -107,6 +111,45 @@ pub(crate) struct Candidate<U> {
     /// What tells the unit from others, as the record has it.
     pub(crate) digest: Digest,
     pub(crate) key: FormKey,
+}
+
+/// What keeps code from being made of which processes die, and from being compiled where compilers do.
+#[derive(Default)]
+pub(crate) struct Caution {
+    /// There where the store has a folder.
+    pub(crate) deaths: Option<Arc<Deaths>>,
+    /// There where deaths are to be noted.
+    pub(crate) watch: Option<Arc<Watch>>,
+}
+
+impl Caution {
+    /// Compiles `unit`, unless a process has died of that. As the better compiler's only, the death says nothing
+    /// of what is kept: it counts against a key of its own.
+    fn compile<U>(
+        &self,
+        compiler: &dyn BetterCompiler<U>,
+        unit: &U,
+        better_unit: Digest,
+    ) -> Result<Compiled, String> {
+        let origin = Origin {
+            key: FormKey(better_unit),
+            image: better_unit.prefix(),
+        };
+        let died = |deaths: &Arc<Deaths>| deaths.count(&origin.key, origin.image) > 0;
+        if self.deaths.as_ref().is_some_and(died) {
+            return Err("a process died while it compiled this".to_owned());
+        }
+        let _inside = self.watch.as_ref().and_then(|watch| watch.enter(&origin));
+        compiler
+            .better_object(unit)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Whether processes died in this code, so that it was set aside.
+    fn is_deadly(&self, key: &FormKey, image: u64) -> bool {
+        let too_many = |deaths: &Arc<Deaths>| deaths.are_too_many(key, image);
+        self.deaths.as_ref().is_some_and(too_many)
+    }
 }
 
 /// A function that compilers call without being asked, and the library that provides it.
@@ -193,10 +236,17 @@ impl<B: Backend> Session<B> {
         let store = kept.shared_store();
         let (verdicts, counters) = (Arc::clone(&self.verdicts), Arc::clone(&self.counters));
         let listener = self.cache.better_listener.clone();
-        let libcalls = self.libcalls();
+        let (libcalls, caution) = (self.libcalls(), kept.caution());
         improver.add(Box::new(move || {
             let Candidate { key, .. } = candidate;
-            let made = make(&*backend, &environment, &*store, &candidate, &libcalls);
+            let made = make(
+                &*backend,
+                &environment,
+                &*store,
+                &candidate,
+                &libcalls,
+                &caution,
+            );
             // Of which there may be much, and which nobody needs any longer.
             drop(candidate);
             let definition = definition.definition();
@@ -245,6 +295,7 @@ fn make<B: Backend>(
     store: &dyn Store,
     candidate: &Candidate<B::Unit>,
     libcalls: &[Libcall],
+    caution: &Caution,
 ) -> Result<bool, String> {
     let Some(better) = backend.better() else {
         return Ok(false);
@@ -253,14 +304,15 @@ fn make<B: Backend>(
     let Some(mut metadata) = cheap(store, candidate, &unit) else {
         return Ok(false);
     };
-    let began = Instant::now();
-    let compiled = better.better_object(&candidate.unit);
-    let compiled = compiled.map_err(|error| error.to_string())?;
+    let compiled = caution.compile(better, &candidate.unit, unit)?;
     let image = backend
         .loader()
         .prepare(&compiled.object.bytes, &[&metadata.entry.factory])
         .map_err(|error| error.to_string())?;
-    let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    if caution.is_deadly(&candidate.key, image.checksum) {
+        return Err("processes died in the better code".to_owned());
+    }
+    let made_for = (metadata.manifest.object_key, metadata.entry.created);
 
     let manifest = &mut metadata.manifest;
     // What the cheap code was made of stays: the record goes on saying that this is its object's behaviour.
@@ -287,7 +339,7 @@ fn make<B: Backend>(
     let entry = &mut metadata.entry;
     entry.tier = BETTER;
     entry.unit_digest = unit.0;
-    entry.compile_ns = entry.compile_ns.saturating_add(took);
+    // What it took to compile stays too: without this record that is what evaluating would take.
     entry.created = crate::keep::seconds_since_1970();
     entry.image_checksum = image.checksum;
     let tables = compiled.object.side_tables.into_iter();
@@ -299,6 +351,10 @@ fn make<B: Backend>(
     let hosts = std::mem::take(&mut entry.side_tables).into_iter();
     let hosts = hosts.filter(|table| table.is_of_host);
     entry.side_tables = tables.chain(hosts).collect();
+    // It may have been found wrong meanwhile, and what was made of it with it.
+    if !is_there(store, &candidate.key, made_for) {
+        return Ok(false);
+    }
     let put = store.put(NewRecord {
         key: candidate.key,
         metadata: &metadata,
@@ -339,6 +395,23 @@ fn cheap<U>(store: &dyn Store, candidate: &Candidate<U>, better: &Digest) -> Opt
     let have_better: Vec<_> = have_better.iter().map(state).collect();
     all.into_iter()
         .find(|metadata| !have_better.contains(&state(metadata)))
+}
+
+/// Whether a record of `key` still is there, which its object key and when it was made tell from others.
+fn is_there(store: &dyn Store, key: &FormKey, (object_key, created): ([u8; 32], u64)) -> bool {
+    let mut is_there = false;
+    store.get(key, &mut |found| {
+        if let Found::Record(record) = found {
+            let metadata = record.metadata;
+            is_there = metadata.manifest.object_key == object_key
+                && metadata.entry.created.to_native() == created;
+        }
+        match is_there {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    });
+    is_there
 }
 
 /// What a record of better code says of its unit.
@@ -385,6 +458,11 @@ impl Improver {
         }
     }
 
+    /// Whether it has a thread, so that stopping it may take time.
+    pub(crate) fn is_running(&self) -> bool {
+        crate::lock(&self.thread).is_some()
+    }
+
     fn has_room(&self) -> bool {
         let state = crate::lock(&self.shared.state);
         state.waiting.len() < QUEUE && state.closes_at.is_none()
@@ -423,7 +501,16 @@ impl Improver {
         };
         let now = Instant::now();
         let mut state = crate::lock(&self.shared.state);
-        state.closes_at = Some(now.checked_add(at_close).unwrap_or(now));
+        if thread.thread().id() == std::thread::current().id() {
+            // A listener had the last of the cache: the thread ends when that is done.
+            state.closes_at = Some(now);
+            let left = std::mem::take(&mut state.waiting);
+            drop(state);
+            drop(left);
+            return true;
+        }
+        let closes_at = now.checked_add(at_close.min(LONGEST));
+        state.closes_at = Some(closes_at.unwrap_or(now));
         self.shared.changed.notify_all();
         let patience = at_close.saturating_add(deadline);
         let changed = &self.shared.changed;
@@ -445,6 +532,7 @@ impl Improver {
 
 impl Shared {
     fn run(&self) {
+        let _ended = Ended(self);
         lower_priority();
         while let Some(job) = self.next() {
             // A compiler that panics leaves the code that is there.
@@ -452,8 +540,6 @@ impl Shared {
                 tracing::warn!("code could not be made better: the compiler panicked");
             }
         }
-        crate::lock(&self.state).has_ended = true;
-        self.changed.notify_all();
     }
 
     /// Waits until there is something to do and the time for it; `None` at the end.
@@ -498,6 +584,16 @@ impl Shared {
                 }
             }
         }
+    }
+}
+
+/// Says that the thread has ended, however it did.
+struct Ended<'a>(&'a Shared);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        crate::lock(&self.0.state).has_ended = true;
+        self.0.changed.notify_all();
     }
 }
 

@@ -157,7 +157,7 @@ impl<B: Backend> CacheBuilder<B> {
 
     /// Whether it is noted in what code the process dies, so that code from the cache which ends processes is
     /// set aside. That takes a handler for SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT and SIGTRAP, installed when
-    /// code from a cache first runs in the process; it hands on to the handlers that are there.
+    /// code from a cache first runs in the process, or better code is first made; it hands on to the handlers that are there.
     #[must_use]
     pub fn watch_deaths(mut self, watch: bool) -> Self {
         self.settings.watch_deaths = Some(watch);
@@ -190,7 +190,8 @@ impl<B: Backend> CacheBuilder<B> {
     }
 
     /// Has `listener` told of each definition for which there is better code from now on, on the thread that has made
-    /// it. Whoever evaluates the definition again gets a factory of that code. The old code stays right for whoever
+    /// it. Whoever evaluates the definition again gets a factory of that code. That is right only if the text still is
+    /// what its name was last defined by, which the host knows: it may have been defined anew meanwhile. The old code stays right for whoever
     /// has it; and a factory that runs again does again whatever else it does.
     #[must_use]
     pub fn on_better(mut self, listener: impl Fn(&Definition<'_>) + Send + Sync + 'static) -> Self {
@@ -198,7 +199,8 @@ impl<B: Backend> CacheBuilder<B> {
         self
     }
 
-    /// How long closing the cache waits for the disk.
+    /// How long closing the cache waits for the disk, and for compilers that are at work in the background: if
+    /// those take all of it, a quarter more for the disk.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.settings.deadline = Some(deadline);

@@ -3,7 +3,7 @@
 //! A forked child has neither its parent's worker nor a right to its parent's locks, so it opens the
 //! store anew when it first asks for it. What the parent had not flushed by then is the parent's.
 
-use crate::better::Improver;
+use crate::better::{Caution, Improver};
 use crate::flights::Flights;
 use crate::keep::Unmade;
 use crate::looks::Looks;
@@ -44,9 +44,9 @@ struct Opened {
     worker: Worker,
     flights: Flights,
     /// What processes died in, where the store has a folder.
-    deaths: Option<Deaths>,
+    deaths: Option<Arc<Deaths>>,
     /// There where deaths are to be noted.
-    watch: Option<Watch>,
+    watch: Option<Arc<Watch>>,
     looks: Looks,
     verifier: Verifier,
     /// There if the backend has a better compiler.
@@ -114,7 +114,7 @@ impl Kept {
             };
             let flights = Flights::new(folder.as_deref());
             let watched = folder.as_deref().filter(|_| watches);
-            let watch = watched.map(Watch::new);
+            let watch = watched.map(|folder| Arc::new(Watch::new(folder)));
             ledger.begin_process();
             let journal = folder.as_deref().map(|folder| {
                 let now = store.statistics();
@@ -128,7 +128,7 @@ impl Kept {
                 journal,
                 store,
                 flights,
-                deaths,
+                deaths: deaths.map(Arc::new),
                 watch,
                 looks: Looks::new(),
                 verifier: Verifier::default(),
@@ -176,6 +176,15 @@ impl Kept {
         self.opened.get().improver.as_ref()
     }
 
+    /// What keeps code from being made better of which processes die.
+    pub(crate) fn caution(&self) -> Caution {
+        let opened = self.opened.get();
+        Caution {
+            deaths: opened.deaths.clone(),
+            watch: opened.watch.clone(),
+        }
+    }
+
     /// What is being compiled.
     pub(crate) fn flights(&self) -> &Flights {
         &self.opened.get().flights
@@ -216,7 +225,7 @@ impl Kept {
     /// once: the factory may end the process, and is not to be compiled each time for that.
     pub(crate) fn note_compiled(&self, origin: &Origin) {
         let opened = self.opened.get();
-        let compiled = |deaths: &Deaths| deaths.compiled(&origin.key, origin.image);
+        let compiled = |deaths: &Arc<Deaths>| deaths.compiled(&origin.key, origin.image);
         if opened.deaths.as_ref().is_some_and(compiled)
             && let Err(error) = opened.store.write()
         {
@@ -256,6 +265,13 @@ impl Drop for Kept {
         let Some(opened) = self.opened.get_mut_if_home() else {
             return;
         };
+        let improver = opened.improver.as_ref();
+        let has_to_wait =
+            opened.verifier.is_running() || improver.is_some_and(Improver::is_running);
+        if has_to_wait && !self.is_read_only {
+            // Whatever takes long here, what was put is not to be lost for it.
+            opened.worker.flush_soon();
+        }
         // First: it removes what was wrong.
         let began = Instant::now();
         if !opened.verifier.stop(self.deadline) {
@@ -263,7 +279,7 @@ impl Drop for Kept {
         }
         let whole = self.deadline.saturating_add(self.at_close);
         let left = || whole.saturating_sub(began.elapsed());
-        if let Some(improver) = &opened.improver
+        if let Some(improver) = improver
             && !improver.stop(self.at_close, self.deadline)
         {
             tracing::warn!("code was being made better: that takes too long");
@@ -273,12 +289,13 @@ impl Drop for Kept {
             opened.store.make_in_memory();
             return;
         }
-        match opened.worker.stop(left()) {
+        // Others who were slow leave the disk a share.
+        let patience = left().max(self.deadline / 4);
+        match opened.worker.stop(patience) {
             Some(Ok(())) => {}
             Some(Err(error)) => opened.store.warn_once(&error),
             None => tracing::warn!(
-                "what was compiled last may not be kept: the disk did not answer for {:?}",
-                self.deadline
+                "what was compiled last may not be kept: the disk did not answer for {patience:?}"
             ),
         }
     }

@@ -169,6 +169,11 @@ struct State {
 }
 
 impl Verifier {
+    /// Whether it has a thread, so that stopping it may take time.
+    pub(crate) fn is_running(&self) -> bool {
+        crate::lock(&self.thread).is_some()
+    }
+
     fn has_room(&self) -> bool {
         crate::lock(&self.shared.state).waiting.len() < QUEUE
     }

@@ -10,7 +10,7 @@
 //! nothing was put for a while, and maintains the folder after that.
 //!
 //! Its thread is started by the first put, so a process that only hits has none. It ends before the cache
-//! is gone: closing waits for the file operation under way, starts no maintenance, and flushes. Should
+//! is gone: what else is waited for at closing, it flushes meanwhile; closing waits for the file operation under way, starts no maintenance, and flushes. Should
 //! that take longer than the deadline, the worker is left behind with what it is waiting for, which is
 //! said in a warning; it uses nothing of the cache but the store, which it holds.
 
@@ -54,6 +54,7 @@ struct State {
     /// The thread waits to be woken.
     is_asleep: bool,
     must_stop: bool,
+    must_flush: bool,
     has_ended: bool,
     /// How the last flush went.
     flushed: Option<Result<(), StoreError>>,
@@ -102,6 +103,14 @@ impl Worker {
         }
     }
 
+    /// Has the thread flush what was put so far, if there is anything, without being waited for.
+    pub(crate) fn flush_soon(&self) {
+        let mut state = crate::lock(&self.shared.state);
+        state.must_flush = true;
+        state.is_asleep = false;
+        self.shared.wake.notify_one();
+    }
+
     /// Ends the thread, which finishes the step that it is at, and flushes the store. `None` if it did not
     /// end within `deadline`.
     pub(crate) fn stop(&self, deadline: Duration) -> Option<Result<(), StoreError>> {
@@ -138,6 +147,7 @@ impl Worker {
 /// What the worker does next.
 enum Step {
     Write,
+    Flush,
     Seal,
     Stop,
 }
@@ -159,6 +169,10 @@ impl Shared {
                         journal.write();
                     }
                     self.store.write()
+                }
+                Step::Flush => {
+                    is_sealed = true;
+                    self.flush()
                 }
                 Step::Seal => {
                     is_sealed = true;
@@ -186,6 +200,11 @@ impl Shared {
         loop {
             if state.must_stop {
                 return Step::Stop;
+            }
+            if std::mem::take(&mut state.must_flush)
+                && (state.dirty_since.take().is_some() || !is_sealed)
+            {
+                return Step::Flush;
             }
             let since_put = state.last_put.map_or(QUIET, |put| put.elapsed());
             let gathered = state.dirty_since.map(|since| since.elapsed());

@@ -94,7 +94,7 @@ pub enum Verdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deadly {
-    /// The key of its definition.
+    /// The key of its definition; a key of no record, where a better compiler died of a unit.
     pub key: FormKey,
     /// How many processes.
     pub deaths: u32,
@@ -161,6 +161,20 @@ impl Deaths {
         set_aside
             .find(|entry| entry.key == key.0.0)
             .map(Entry::reason)
+    }
+
+    /// How many processes died in the code of `key` whose image has this checksum; none if that was cleared.
+    pub fn count(&self, key: &FormKey, image: u64) -> u32 {
+        let entries = self.entries();
+        let known = entries.iter().find(|entry| entry.is(key, image));
+        known
+            .filter(|entry| entry.state.get() != CLEARED)
+            .map_or(0, |entry| entry.deaths.get())
+    }
+
+    /// Whether so many did that this code is not used.
+    pub fn are_too_many(&self, key: &FormKey, image: u64) -> bool {
+        self.count(key, image) >= TOO_MANY
     }
 
     /// Notes that the definition `key` was compiled again, to an image with this checksum. Whether that is

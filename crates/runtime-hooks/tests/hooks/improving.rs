@@ -1,16 +1,20 @@
 //! Code that a better compiler makes in idle time, beside that of the cheap one.
 
-use crate::children::{Process, until};
+use crate::children::{Ended, Process, until};
 use crate::sums::{NEW, Sums};
 use rekindle_cache_core::artifact::{Compiled, Compiler};
+use rekindle_cache_core::store::{Found, MemoryStore, Store};
 use rekindle_runtime_hooks::cranelift::Cranelift;
 use rekindle_runtime_hooks::cranelift::backend::{
     CraneliftCompiler, CraneliftJit, OptLevel, Options, Unit,
 };
 use rekindle_runtime_hooks::{
-    Backend, BetterCompiler, Cache, CacheBuilder, Digest, Improving, MissReason, Outcome,
+    Backend, BetterCompiler, Cache, CacheBuilder, Definition, Digest, Improving, MissReason,
+    Outcome, Ran,
 };
 use std::error::Error;
+use std::ops::ControlFlow;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -38,6 +42,8 @@ enum Habit {
     Plain,
     Fails,
     Panics,
+    /// Takes the process with it.
+    Aborts,
     /// Says so and never comes back.
     Hangs,
 }
@@ -52,6 +58,8 @@ struct Optimising {
     compiler: CraneliftCompiler,
     habit: Habit,
     compiled: Arc<AtomicU32>,
+    /// What happens while it compiles.
+    meanwhile: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl BetterCompiler<Unit> for Optimising {
@@ -61,10 +69,14 @@ impl BetterCompiler<Unit> for Optimising {
 
     fn better_object(&self, unit: &Unit) -> Result<Compiled, Box<dyn Error + Send + Sync>> {
         self.compiled.fetch_add(1, Ordering::Relaxed);
+        if let Some(meanwhile) = &self.meanwhile {
+            meanwhile();
+        }
         match self.habit {
             Habit::Plain => Ok(self.compiler.compile(unit)?),
             Habit::Fails => Err("it is beyond this compiler".into()),
             Habit::Panics => panic!("it is too much for this compiler"),
+            Habit::Aborts => std::process::abort(),
             Habit::Hangs => {
                 println!("at it: now");
                 loop {
@@ -117,6 +129,12 @@ fn describe(
     improving: Improving,
     habit: Habit,
 ) -> (CacheBuilder<Tiered>, Arc<AtomicU32>) {
+    let (backend, compiled) = backend(habit);
+    let builder = Cache::builder(backend).folder(folder);
+    (builder.improving(improving), compiled)
+}
+
+fn backend(habit: Habit) -> (Tiered, Arc<AtomicU32>) {
     let compiled = Arc::<AtomicU32>::default();
     let cheap = Options::default().opt_level(OptLevel::None);
     let backend = Tiered {
@@ -125,10 +143,10 @@ fn describe(
             compiler: CraneliftCompiler::native().expect("as above"),
             habit,
             compiled: Arc::clone(&compiled),
+            meanwhile: None,
         },
     };
-    let builder = Cache::builder(backend).folder(folder);
-    (builder.improving(improving), compiled)
+    (backend, compiled)
 }
 
 fn open(folder: &Path, improving: Improving) -> Arc<Cache<Tiered>> {
@@ -426,4 +444,191 @@ fn hangs() {
     assert!(will);
     // Until it is killed.
     std::thread::sleep(crate::children::DEADLINE);
+}
+
+/// The tier of each record in `store`, and what compiling it took.
+fn records(store: &dyn Store) -> Vec<(u8, u64)> {
+    let mut records = Vec::new();
+    store.for_each(&mut |found| {
+        if let Found::Record(record) = found {
+            let entry = &record.metadata.entry;
+            records.push((entry.tier, entry.compile_ns.to_native()));
+        }
+        ControlFlow::Continue(())
+    });
+    records
+}
+
+/// Evaluates `1+2` on a cache in `store`, during whose better compilation something happens.
+fn improved_in(store: &Arc<MemoryStore>, meanwhile: impl Fn() + Send + Sync + 'static) -> Vec<u8> {
+    let (mut backend, compiled) = backend(Habit::Plain);
+    backend.better.meanwhile = Some(Box::new(meanwhile));
+    let builder = Cache::builder(backend).store(Arc::clone(store) as Arc<dyn Store>);
+    let cache = Arc::new(builder.improving(NONE).open().expect("it opens"));
+    let session = cache.session();
+    let sums = Sums::default();
+    assert_eq!(sums.eval(&session, "a", "1+2"), (3, NEW));
+    let definition = Definition {
+        name: "a",
+        text: "1+2",
+        context: "sums",
+    };
+    let will = session.improve(&definition, &sums, |recorder| {
+        let mut compilation = sums.compile("1+2", recorder)?;
+        compilation.defines.push("a".to_owned());
+        Ok::<_, String>(compilation)
+    });
+    assert!(will);
+    until(|| compiled.load(Ordering::Relaxed) == 1);
+    drop(session);
+    // Waits for what is under way.
+    drop(cache);
+    let records = records(&**store);
+    let of_one = |(_, took): &(u8, u64)| *took == records[0].1;
+    assert!(records.iter().all(of_one), "{records:?}");
+    records.into_iter().map(|(tier, _)| tier).collect()
+}
+
+/// Both say what compiling takes without the cache, by which others wait and what was saved is counted.
+#[test]
+fn better_code_took_what_the_cheap_did() {
+    let store = Arc::new(MemoryStore::new());
+    let slowly = || std::thread::sleep(Duration::from_millis(1));
+    let mut tiers = improved_in(&store, slowly);
+    tiers.sort_unstable();
+    assert_eq!(tiers, [0, 1]);
+}
+
+/// As when verification finds it wrong.
+#[test]
+fn what_is_removed_meanwhile_does_not_come_back() {
+    let store = Arc::new(MemoryStore::new());
+    let removed = Arc::clone(&store);
+    let remove = move || {
+        let mut keys = Vec::new();
+        removed.for_each(&mut |found| {
+            if let Found::Record(record) = found {
+                keys.push(record.key);
+            }
+            ControlFlow::Continue(())
+        });
+        assert!(!keys.is_empty());
+        keys.iter().for_each(|key| removed.remove(key));
+    };
+    assert_eq!(improved_in(&store, remove), []);
+}
+
+fn run(child: &str, folder: &Path) -> Ended {
+    Process::start(child, folder, &[]).wait()
+}
+
+/// What came of it, and the signal by which the process ended.
+fn came_of(ended: &Ended) -> (String, Option<i32>) {
+    let mut told = ended.told("outcome");
+    let told = told
+        .pop()
+        .unwrap_or_else(|| panic!("it says it: {ended:?}"));
+    (told, ended.status.signal())
+}
+
+/// The cheap code does well, so it is used from then on.
+#[test]
+fn better_code_that_ends_processes_is_not_made_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("cache");
+    let next = || came_of(&run("improving::dies_in_better_code", &path));
+    assert_eq!(next(), ("miss".to_owned(), None));
+    for _ in 0..2 {
+        assert_eq!(next(), ("hit".to_owned(), Some(libc::SIGABRT)));
+    }
+    assert_eq!(next(), ("rejected".to_owned(), None));
+    for _ in 0..3 {
+        assert_eq!(next(), ("hit".to_owned(), None));
+    }
+}
+
+#[test]
+#[ignore = "is no test: another starts it as a process of its own"]
+fn dies_in_better_code() {
+    let Some(folder) = std::env::var_os("REKINDLE_TEST_FOLDER") else {
+        return;
+    };
+    leave_no_core();
+    let cache = open(folder.as_ref(), Improving { share: 1.0, ..ALL });
+    let session = cache.session();
+    let sums = Sums::default();
+    let definition = Definition {
+        name: "a",
+        text: "1+2",
+        context: "sums",
+    };
+    let evaluated = session
+        .eval_def(&definition, &sums, |recorder| sums.compile("1+2", recorder))
+        .expect("the sum is well-formed");
+    println!("\noutcome: {}", evaluated.outcome().name());
+    // As if its code did it.
+    if session.statistics().better_hits > 0 {
+        std::process::abort();
+    }
+    evaluated.finish(Ran::Pure);
+}
+
+/// One death is enough: nothing is lost but better code.
+#[test]
+fn what_the_better_compiler_dies_of_it_is_not_given_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("cache");
+    let next = || came_of(&run("improving::aborts", &path));
+    assert_eq!(next(), ("miss".to_owned(), Some(libc::SIGABRT)));
+    for _ in 0..2 {
+        assert_eq!(next(), ("hit".to_owned(), None));
+    }
+}
+
+#[test]
+#[ignore = "is no test: another starts it as a process of its own"]
+fn aborts() {
+    let Some(folder) = std::env::var_os("REKINDLE_TEST_FOLDER") else {
+        return;
+    };
+    leave_no_core();
+    let improving = Improving { share: 1.0, ..ALL };
+    let (builder, _) = describe(folder.as_ref(), improving, Habit::Aborts);
+    let cache = Arc::new(builder.open().expect("it opens"));
+    let session = cache.session();
+    let (_, outcome) = Sums::default().eval(&session, "a", "1+2");
+    println!("\noutcome: {}", outcome.name());
+    cache.flush().expect("it is a disk");
+}
+
+fn leave_no_core() {
+    let no_core = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the structure is read during the call.
+    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core) };
+}
+
+/// The disk answers, so what was put last is kept.
+#[test]
+fn a_compiler_that_hangs_keeps_nothing_from_being_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("cache");
+    let improving = Improving {
+        costly: Duration::ZERO,
+        ..NONE
+    };
+    let (builder, compiled) = describe(&path, improving, Habit::Hangs);
+    // Shorter than the worker waits by itself.
+    let builder = builder.deadline(Duration::from_millis(900));
+    let cache = Arc::new(builder.open().expect("it opens"));
+    let session = cache.session();
+    let sums = Sums::default();
+    assert_eq!(sums.eval(&session, "a", "1+2"), (3, NEW));
+    until(|| compiled.load(Ordering::Relaxed) == 1);
+    assert_eq!(sums.eval(&session, "b", "3"), (3, NEW));
+    drop((session, cache));
+    let session = open(&path, NONE).session();
+    assert_eq!(sums.eval(&session, "b", "3"), (3, Outcome::Hit));
 }
