@@ -5,6 +5,9 @@
 
 mod bar;
 mod charts;
+#[cfg(feature = "clang")]
+mod clang;
+mod cpp;
 mod end_to_end;
 mod first_light;
 mod hooks;
@@ -67,6 +70,23 @@ enum Benchmark {
         #[arg(long)]
         quick: bool,
     },
+    /// The experiment's functions on clang: the first evaluation and the next process.
+    #[cfg(feature = "clang")]
+    Clang {
+        /// Three processes of each.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// One of the processes that the benchmark of clang measures.
+    #[cfg(feature = "clang")]
+    #[command(hide = true)]
+    ClangProcess { plan: String },
+    /// The C++ host: without a cache, with this one, and with clang's objects and LLVM's ORC.
+    Cpp {
+        /// Two processes of each that compile.
+        #[arg(long)]
+        quick: bool,
+    },
     /// Whole processes that bring back 100 to 100,000 definitions, beside what would be used instead.
     EndToEnd(end_to_end::Options),
     /// One work under callgrind, for `cargo xtask regress`.
@@ -111,6 +131,19 @@ fn main() -> Result<()> {
         Benchmark::Backends { quick } => {
             let rows = first_light::measure_backends(quick)?;
             bars = first_light::bars(&rows);
+            rows
+        }
+        #[cfg(feature = "clang")]
+        Benchmark::Clang { quick } => {
+            let rows = clang::measure(quick)?;
+            bars = clang::bars(&rows);
+            rows
+        }
+        #[cfg(feature = "clang")]
+        Benchmark::ClangProcess { plan } => return clang::process::run(&plan),
+        Benchmark::Cpp { quick } => {
+            let rows = cpp::measure(quick)?;
+            bars = cpp::bars(&rows);
             rows
         }
         Benchmark::EndToEnd(options) => end_to_end::measure(&options)?,

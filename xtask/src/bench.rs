@@ -1,9 +1,10 @@
 //! The benchmarks: built together, run one after the other, gathered in one summary.
 
 use crate::figures;
+use crate::layout::lay_out;
 use crate::packages;
 use crate::steps::Steps;
-use crate::workspace::{BIN_DIR, target_folder};
+use crate::workspace::{BIN_DIR, root, target_folder};
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 use xshell::{Shell, cmd};
@@ -59,7 +60,36 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
         ember: Some(backends),
         ..Benchmark::new("backends")
     },
+    Benchmark {
+        features: &["clang"],
+        needs: Some(packages::install_missing_clang),
+        ..Benchmark::new("clang")
+    },
+    Benchmark {
+        needs: Some(cpp_host),
+        ..Benchmark::new("cpp")
+    },
 ];
+
+/// The C++ host with what it is held against, in the folder of the binaries.
+const CPP_HOST: &str = "cpp-host/build";
+
+/// Builds the C++ host against the library as it is installed. Without a collector, which ORC's data would have to be
+/// told to.
+fn cpp_host(shell: &Shell) -> Result<()> {
+    packages::install_missing_cpp(shell)?;
+    cmd!(shell, "cargo build --release --package rekindle-capi").run()?;
+    let binaries = target_folder(shell)?.join("release");
+    let (prefix, build) = (binaries.join("cpp-host/prefix"), binaries.join(CPP_HOST));
+    lay_out(&root().join("crates/capi"), &binaries, &prefix)?;
+    let options = ["-DCPP_HOST_COLLECTOR=OFF", "-DCPP_HOST_ORC=ON"];
+    let configure = cmd!(shell, "cmake -S examples/cpp-host -B {build}");
+    configure
+        .arg(format!("-DCMAKE_PREFIX_PATH={}", prefix.display()))
+        .args(options)
+        .run()?;
+    Ok(cmd!(shell, "cmake --build {build}").run()?)
+}
 
 /// The features of ember that can be built here.
 fn backends() -> Vec<&'static str> {
@@ -145,6 +175,7 @@ fn one(shell: &Shell, benchmark: &Benchmark, is_quick: bool, json: Option<&Path>
     let binaries = target_folder(shell)?.join("release");
     let program = binaries.join("rekindle-benches");
     let _binaries = shell.push_env(BIN_DIR, &binaries);
+    let _host = shell.push_env("REKINDLE_CPP_HOST", binaries.join(CPP_HOST));
     let rows = figures::rows_file(shell, benchmark.name)?;
     let name = benchmark.name;
     let quick = if is_quick { benchmark.quick } else { &[] };

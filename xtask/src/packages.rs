@@ -64,12 +64,6 @@ const NEEDED: &[Needed] = &[
         required: false,
     },
     Needed {
-        found_by: Programs(&["llvm-jitlink-22"]),
-        purpose: "a linker that knows Mach-O, to be compared with",
-        package: "llvm-22",
-        required: false,
-    },
-    Needed {
         found_by: Library("libzstd.a"),
         purpose: "what the library of LLVM is linked with",
         package: "libzstd-dev",
@@ -221,6 +215,54 @@ const NEEDED_TO_COMPARE_PROCESSES: &[Needed] = &[
     },
 ];
 
+const NEEDED_FOR_CLANG: &[Needed] = &[
+    Needed {
+        found_by: Programs(&["clang++-22"]),
+        purpose: "compiles the definitions",
+        package: "clang-22",
+        required: true,
+    },
+    Needed {
+        found_by: Programs(&["llvm-config-22"]),
+        purpose: "says where LLVM is",
+        package: "llvm-22-dev",
+        required: true,
+    },
+    Needed {
+        found_by: Library("libclangInterpreter.a"),
+        purpose: "the headers of clang as a library, to be held against",
+        package: "libclang-22-dev",
+        required: true,
+    },
+    Needed {
+        found_by: Library("libclang-cpp.so"),
+        purpose: "clang as a library",
+        package: "libclang-cpp22-dev",
+        required: true,
+    },
+];
+
+const NEEDED_FOR_CPP: &[Needed] = &[
+    Needed {
+        found_by: Programs(&["cmake"]),
+        purpose: "builds the C++ host",
+        package: "cmake",
+        required: true,
+    },
+    Needed {
+        found_by: Programs(&["clang++-22"]),
+        purpose: "compiles the host's definitions",
+        package: "clang-22",
+        required: true,
+    },
+    Needed {
+        found_by: Programs(&["llvm-config-22"]),
+        purpose: "ORC, to be held against",
+        package: "llvm-22-dev",
+        required: true,
+    },
+];
+
 /// Installs what of the tests' needs is missing with `apt-get`, where this user may, and says what it
 /// does.
 ///
@@ -254,6 +296,16 @@ pub(crate) fn install_missing_peers(shell: &Shell) -> Result<()> {
         eprintln!("   Numba cannot be installed here: it will be left out");
     }
     Ok(())
+}
+
+/// The same for the benchmark of the C++ host.
+pub(crate) fn install_missing_cpp(shell: &Shell) -> Result<()> {
+    install(shell, NEEDED_FOR_CPP)
+}
+
+/// The same for the benchmark of clang.
+pub(crate) fn install_missing_clang(shell: &Shell) -> Result<()> {
+    install(shell, NEEDED_FOR_CLANG)
 }
 
 fn install(shell: &Shell, needed: &[Needed]) -> Result<()> {

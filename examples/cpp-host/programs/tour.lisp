@@ -23,3 +23,4 @@
 (println (careful (fn [] (factorial "ten"))))
 (println (is-word "word") (is-word "two words"))
 (let [x 1 y (+ x 1)] (println x y (let [x 10] (+ x y))))
+(println (/ 1 3) (+ (/ 1 3) (/ 2 3)) (* 1.5 (/ 1 3)) (< (/ 1 3) (/ 1 2)))

@@ -68,8 +68,8 @@ public:
             factory = expression(form, {});
         }
         std::ostringstream source;
-        source << "namespace {\n" << constants_.str() << definitions_.str() << "}\nextern \"C\" host::object *" << factory_name
-               << "() { return " << factory << "; }\n";
+        source << "namespace {\n" << variables_of_unit_.str() << definitions_.str() << "}\nextern \"C\" host::object *" << factory_name
+               << "() {\n" << initial_.str() << "    return " << factory << ";\n}\n";
         result_.source = source.str();
         return std::move(result_);
     }
@@ -99,7 +99,8 @@ private:
 
     std::string constant(const std::string &initial) {
         std::string name = "constant_" + std::to_string(count_++);
-        constants_ << "host::object *" << name << " = " << initial << ";\n";
+        variables_of_unit_ << "host::object *" << name << ";\n";
+        initial_ << "    " << name << " = " << initial << ";\n";
         return name;
     }
 
@@ -143,8 +144,9 @@ private:
         auto [found, is_new] = variables_.try_emplace(full, "variable_" + std::to_string(variables_.size()));
         if (is_new) {
             auto slash = full.find('/');
-            constants_ << "host::var *const " << found->second << " = host::intern(" << string_literal(full.substr(0, slash)) << ", "
-                       << string_literal(full.substr(slash + 1)) << ");\n";
+            variables_of_unit_ << "host::var *" << found->second << ";\n";
+            initial_ << "    " << found->second << " = host::intern(" << string_literal(full.substr(0, slash)) << ", "
+                     << string_literal(full.substr(slash + 1)) << ");\n";
         }
         return found->second;
     }
@@ -199,9 +201,9 @@ private:
         }
         // (matches "pattern" expression)
         if (head == "matches" && parts.size() == 3 && parts[1]->tag == type::string) {
-            std::string pattern = "pattern_" + std::to_string(count_++);
-            constants_ << "const std::regex " << pattern << "(" << string_literal(static_cast<string *>(parts[1])->value) << ");\n";
-            return "host::matches(" + pattern + ", " + expression(parts[2], known) + ")";
+            std::string pattern = string_literal(static_cast<string *>(parts[1])->value);
+            return "host::matches([]() -> const std::regex & { static const std::regex pattern(" + pattern +
+                   "); return pattern; }(), " + expression(parts[2], known) + ")";
         }
         if (parts.size() == 3)
             if (auto found = inlined.find(meaning(name_space_, head)); found != inlined.end()) {
@@ -213,7 +215,8 @@ private:
 
     std::string_view name_space_, name_;
     generated result_;
-    std::ostringstream constants_, definitions_;
+    // Variables of the unit, what the factory puts into them first, and structures.
+    std::ostringstream variables_of_unit_, initial_, definitions_;
     std::map<std::string, std::string> variables_;
     int count_ = 0;
 };

@@ -76,6 +76,9 @@ bool equal(const object *a, const object *b) {
     if (a->tag != b->tag) return false;
     switch (a->tag) {
     case type::integer: return static_cast<const integer *>(a)->value == static_cast<const integer *>(b)->value;
+    case type::ratio:
+        return static_cast<const ratio *>(a)->value.above == static_cast<const ratio *>(b)->value.above &&
+               static_cast<const ratio *>(a)->value.below == static_cast<const ratio *>(b)->value.below;
     case type::real: return static_cast<const real *>(a)->value == static_cast<const real *>(b)->value;
     case type::string: return static_cast<const string *>(a)->value == static_cast<const string *>(b)->value;
     case type::symbol: return static_cast<const symbol *>(a)->value == static_cast<const symbol *>(b)->value;
@@ -94,6 +97,7 @@ void print(std::ostream &out, const object *value, bool readably) {
     case type::nil: out << "nil"; break;
     case type::boolean: out << (static_cast<const boolean *>(value)->value ? "true" : "false"); break;
     case type::integer: out << static_cast<const integer *>(value)->value; break;
+    case type::ratio: out << static_cast<const ratio *>(value)->value.above << '/' << static_cast<const ratio *>(value)->value.below; break;
     case type::real: out << static_cast<const real *>(value)->value; break;
     case type::keyword: out << ':' << static_cast<const keyword *>(value)->value; break;
     case type::symbol: out << static_cast<const symbol *>(value)->value; break;

@@ -10,6 +10,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <numeric>
 #include <regex>
 #include <span>
 #include <sstream>
@@ -37,7 +38,7 @@ template <class T> struct allocator {
 
 using text = std::basic_string<char, std::char_traits<char>, allocator<char>>;
 
-enum class type : unsigned char { nil, boolean, integer, real, string, keyword, symbol, list, function };
+enum class type : unsigned char { nil, boolean, integer, ratio, real, string, keyword, symbol, list, function };
 
 struct object {
     explicit object(type type) noexcept : tag(type) {}
@@ -56,6 +57,12 @@ struct error : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+// What dividing whole numbers gives: in lowest terms, with what divides above 1.
+struct fraction {
+    std::int64_t above, below;
+    explicit operator double() const { return double(above) / double(below); }
+};
+
 template <class T, type Tag> struct boxed final : object {
     explicit boxed(T value) : object(Tag), value(std::move(value)) {}
     T value;
@@ -63,6 +70,7 @@ template <class T, type Tag> struct boxed final : object {
 using boolean = boxed<bool, type::boolean>;
 using integer = boxed<std::int64_t, type::integer>;
 using real = boxed<double, type::real>;
+using ratio = boxed<fraction, type::ratio>;
 using string = boxed<text, type::string>;
 using keyword = boxed<text, type::keyword>;
 using symbol = boxed<text, type::symbol>;
@@ -136,39 +144,75 @@ inline object *call(object *callee, std::initializer_list<object *> arguments) {
     return function->call({arguments.begin(), arguments.size()});
 }
 
-using number = std::variant<std::int64_t, double>;
+using number = std::variant<std::int64_t, fraction, double>;
 
 inline number as_number(const object *value) {
-    if (value->tag == type::integer) return static_cast<const integer *>(value)->value;
-    if (value->tag == type::real) return static_cast<const real *>(value)->value;
-    fail("not a number", value);
+    switch (value->tag) {
+    case type::integer: return static_cast<const integer *>(value)->value;
+    case type::ratio: return static_cast<const ratio *>(value)->value;
+    case type::real: return static_cast<const real *>(value)->value;
+    default: fail("not a number", value);
+    }
+}
+
+inline number reduced(std::int64_t above, std::int64_t below) {
+    if (below == 0) throw error("division by zero");
+    std::int64_t common = std::gcd(above, below) * (below < 0 ? -1 : 1);
+    if (below == common) return above / common;
+    return fraction{above / common, below / common};
 }
 
 inline object *make(number value) {
     return std::visit(
         [](auto value) -> object * {
             if constexpr (std::is_same_v<decltype(value), double>) return new real(value);
+            else if constexpr (std::is_same_v<decltype(value), fraction>) return new ratio(value);
             else return new integer(value);
         },
         value);
 }
 
-template <class Operation> object *arithmetic(object *a, object *b, Operation operation) {
-    return make(std::visit([&](auto a, auto b) -> number { return operation(a, b); }, as_number(a), as_number(b)));
+inline fraction as_fraction(std::int64_t value) { return {value, 1}; }
+inline fraction as_fraction(fraction value) { return value; }
+
+// Has an operation work on two numbers of one type: of whole numbers, of fractions, or, if one is, of reals.
+template <class Operation> auto visit(object *a, object *b, Operation operation) {
+    return std::visit(
+        [&]<class A, class B>(A a, B b) {
+            if constexpr (std::is_same_v<A, double> || std::is_same_v<B, double>) return operation(double(a), double(b));
+            else if constexpr (std::is_same_v<A, B> && std::is_same_v<A, std::int64_t>) return operation(a, b);
+            else return operation(as_fraction(a), as_fraction(b));
+        },
+        as_number(a), as_number(b));
 }
 
-inline object *add(object *a, object *b) { return arithmetic(a, b, [](auto a, auto b) { return a + b; }); }
-inline object *subtract(object *a, object *b) { return arithmetic(a, b, [](auto a, auto b) { return a - b; }); }
-inline object *multiply(object *a, object *b) { return arithmetic(a, b, [](auto a, auto b) { return a * b; }); }
-inline object *divide(object *a, object *b) {
-    return arithmetic(a, b, [](auto a, auto b) -> number {
-        if (b == 0) throw error("division by zero");
-        return a / b;
-    });
-}
-inline object *less(object *a, object *b) {
-    return truth(std::visit([](auto a, auto b) { return static_cast<double>(a) < static_cast<double>(b); }, as_number(a), as_number(b)));
-}
+struct adding {
+    template <class T> number operator()(T a, T b) const { return a + b; }
+    number operator()(fraction a, fraction b) const { return reduced(a.above * b.below + b.above * a.below, a.below * b.below); }
+};
+struct subtracting {
+    template <class T> number operator()(T a, T b) const { return a - b; }
+    number operator()(fraction a, fraction b) const { return reduced(a.above * b.below - b.above * a.below, a.below * b.below); }
+};
+struct multiplying {
+    template <class T> number operator()(T a, T b) const { return a * b; }
+    number operator()(fraction a, fraction b) const { return reduced(a.above * b.above, a.below * b.below); }
+};
+struct dividing {
+    number operator()(double a, double b) const { return a / b; }
+    number operator()(std::int64_t a, std::int64_t b) const { return reduced(a, b); }
+    number operator()(fraction a, fraction b) const { return reduced(a.above * b.below, a.below * b.above); }
+};
+struct comparing {
+    template <class T> bool operator()(T a, T b) const { return a < b; }
+    bool operator()(fraction a, fraction b) const { return a.above * b.below < b.above * a.below; }
+};
+
+inline object *add(object *a, object *b) { return make(visit(a, b, adding())); }
+inline object *subtract(object *a, object *b) { return make(visit(a, b, subtracting())); }
+inline object *multiply(object *a, object *b) { return make(visit(a, b, multiplying())); }
+inline object *divide(object *a, object *b) { return make(visit(a, b, dividing())); }
+inline object *less(object *a, object *b) { return truth(visit(a, b, comparing())); }
 bool equal(const object *a, const object *b);
 inline object *equals(object *a, object *b) { return truth(equal(a, b)); }
 
