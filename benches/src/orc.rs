@@ -2,9 +2,7 @@
 //! included, or RuntimeDyld; and JITDylibs with a view of the process, the least that an object can be given.
 
 use anyhow::{Context, Result};
-use rekindle_loader_peers::orc::api::{
-    Api, EXPORTED, ErrorRef, LookupName, Ref, SearchOrder, SymbolPair,
-};
+use rekindle_loader_peers::orc::api::{Api, EXPORTED, Ref, SymbolPair};
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::null_mut;
 
@@ -132,36 +130,13 @@ impl Jit {
 
     /// The address of `symbol`; links what it needs.
     pub(crate) fn look_up(&self, library: Library, symbol: &CStr) -> Result<usize> {
-        let mut found = Found {
-            address: 0,
-            error: null_mut(),
-        };
-        // SAFETY: the pointers are valid for the call, which ends after `receive` was called: without
-        // a dispatcher of its own the session does everything on this thread. The name is consumed.
-        unsafe {
-            let order = SearchOrder {
-                library: library.0,
-                flags: 0,
-            };
-            let name = LookupName {
-                name: (self.api.intern)(self.session, symbol.as_ptr()),
-                flags: 0,
-            };
-            let context = (&raw mut found).cast();
-            (self.api.look_up)(
-                self.session,
-                0,
-                &raw const order,
-                1,
-                &raw const name,
-                1,
-                receive,
-                context,
-            );
-        }
-        // SAFETY: LLVM gave the error just now.
-        unsafe { self.api.check(found.error) }?;
-        usize::try_from(found.address).context("no address")
+        // SAFETY: the library is the session's, which has no dispatcher of its own; the name is copied when it is
+        // interned.
+        let address = unsafe {
+            let name = (self.api.intern)(self.session, symbol.as_ptr());
+            self.api.find(self.session, library.0, &[name])
+        }?;
+        usize::try_from(address).context("no address")
     }
 
     /// Ends what was started, and all that it has loaded.
@@ -171,27 +146,6 @@ impl Jit {
         unsafe {
             let error = (self.api.dispose_jit)(jit);
             Ok(self.api.check(error)?)
-        }
-    }
-}
-
-struct Found {
-    address: u64,
-    error: ErrorRef,
-}
-
-extern "C" fn receive(
-    error: ErrorRef,
-    result: *const SymbolPair,
-    count: usize,
-    found: *mut c_void,
-) {
-    let found = found.cast::<Found>();
-    // SAFETY: `found` is what `look_up` passed and waits for; LLVM gives `count` results.
-    unsafe {
-        (*found).error = error;
-        if error.is_null() && count > 0 {
-            (*found).address = (*result).address;
         }
     }
 }

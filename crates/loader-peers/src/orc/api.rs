@@ -8,6 +8,7 @@
 use crate::error::PeerError;
 use crate::process::Library;
 use std::ffi::{CStr, c_char, c_void};
+use std::ptr::null_mut;
 
 /// The library of LLVM 22.
 pub const LLVM_22: &CStr = c"libLLVM.so.22.1";
@@ -147,5 +148,64 @@ impl Api {
             message
         };
         Err(PeerError::Llvm(message))
+    }
+
+    /// The address of the first of `names`, which are interned, in `library`; links what they all need.
+    ///
+    /// # Errors
+    /// LLVM's words about names that are not there, or code that cannot be linked.
+    ///
+    /// # Safety
+    /// The session has the library and the names, and no dispatcher of its own, so that everything is done
+    /// on this thread. The names are consumed.
+    pub unsafe fn find(&self, session: Ref, library: Ref, names: &[Ref]) -> Result<u64, PeerError> {
+        let mut found = Found {
+            address: 0,
+            error: null_mut(),
+        };
+        let wanted: Vec<_> = (names.iter())
+            .map(|&name| LookupName { name, flags: 0 })
+            .collect();
+        let order = SearchOrder { library, flags: 0 };
+        // SAFETY: the pointers are valid for the call, which ends after `receive` was called, as the caller
+        // vouches.
+        unsafe {
+            let context = (&raw mut found).cast();
+            (self.look_up)(
+                session,
+                0,
+                &raw const order,
+                1,
+                wanted.as_ptr(),
+                wanted.len(),
+                receive,
+                context,
+            );
+        }
+        // SAFETY: LLVM gave the error just now.
+        unsafe { self.check(found.error) }?;
+        Ok(found.address)
+    }
+}
+
+/// What a look-up gives: the first address, or an error.
+struct Found {
+    address: u64,
+    error: ErrorRef,
+}
+
+extern "C" fn receive(
+    error: ErrorRef,
+    result: *const SymbolPair,
+    count: usize,
+    found: *mut c_void,
+) {
+    let found = found.cast::<Found>();
+    // SAFETY: `found` is what `find` passed and waits for; LLVM gives `count` results.
+    unsafe {
+        (*found).error = error;
+        if error.is_null() && count > 0 {
+            (*found).address = (*result).address;
+        }
     }
 }

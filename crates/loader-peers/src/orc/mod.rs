@@ -10,7 +10,7 @@ pub mod api;
 use crate::error::PeerError;
 use crate::outside::{check_roots, checked_copy, given, loaded_size};
 use crate::process::terminated;
-use api::{Api, EXPORTED, ErrorRef, LookupName, Ref, SearchOrder, SymbolPair};
+use api::{Api, EXPORTED, Ref, SymbolPair};
 pub use api::{LLVM_19, LLVM_22};
 use object::{Object as _, ObjectSymbol as _};
 use rekindle_cache_core::artifact::{Code, FormatId, Image, ImageRef, Loader, Symbols};
@@ -132,60 +132,14 @@ impl Jit {
         Ok(unsafe { (self.api.intern)(self.session, name.as_ptr()) })
     }
 
-    /// The addresses of `names`; links what they need.
+    /// The address of the first of `names`; links what they all need.
     fn look_up(&self, library: Ref, names: &[&str]) -> Result<u64, PeerError> {
-        let mut found = Found {
-            address: 0,
-            error: null_mut(),
-        };
-        let mut wanted = Vec::with_capacity(names.len());
-        for name in names {
-            wanted.push(LookupName {
-                name: self.intern(name)?,
-                flags: 0,
-            });
-        }
-        let order = SearchOrder { library, flags: 0 };
-        // SAFETY: the pointers are valid for the call, which ends after `receive` was called: without
-        // a dispatcher of its own the session does everything on this thread. The names are consumed.
-        unsafe {
-            let context = (&raw mut found).cast();
-            (self.api.look_up)(
-                self.session,
-                0,
-                &raw const order,
-                1,
-                wanted.as_ptr(),
-                wanted.len(),
-                receive,
-                context,
-            );
-        }
-        // SAFETY: LLVM gave the error just now.
-        unsafe { self.api.check(found.error) }?;
-        Ok(found.address)
-    }
-}
-
-/// What a look-up gives: the first address, or an error.
-struct Found {
-    address: u64,
-    error: ErrorRef,
-}
-
-extern "C" fn receive(
-    error: ErrorRef,
-    result: *const SymbolPair,
-    count: usize,
-    found: *mut c_void,
-) {
-    let found = found.cast::<Found>();
-    // SAFETY: `found` is what `look_up` passed and waits for; LLVM gives `count` results.
-    unsafe {
-        (*found).error = error;
-        if error.is_null() && count > 0 {
-            (*found).address = (*result).address;
-        }
+        let names: Vec<_> = names
+            .iter()
+            .map(|name| self.intern(name))
+            .collect::<Result<_, _>>()?;
+        // SAFETY: library and names are the session's, which has no dispatcher of its own.
+        unsafe { self.api.find(self.session, library, &names) }
     }
 }
 
