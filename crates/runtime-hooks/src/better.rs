@@ -643,6 +643,30 @@ mod tests {
     }
 
     #[test]
+    fn closing_goes_on_for_as_long_as_it_is_told() {
+        let (improver, done) = counting(10);
+        assert!(improver.stop(Duration::MAX, Duration::ZERO));
+        assert_eq!(done.load(Ordering::Relaxed), 10);
+    }
+
+    /// As when a listener has the last of the cache.
+    #[test]
+    fn a_job_may_end_its_own_thread() {
+        let improver = Arc::new(Improver::new(Arc::new(MemoryStore::new())));
+        let (tell, told) = std::sync::mpsc::channel();
+        let (begin, begun) = std::sync::mpsc::channel::<()>();
+        let own = Arc::clone(&improver);
+        improver.add(Box::new(move || {
+            // The thread is known to the improver by then.
+            let _ = begun.recv();
+            let _ = tell.send(own.stop(Duration::MAX, Duration::MAX));
+        }));
+        begin.send(()).expect("it is waited for");
+        assert_eq!(told.recv_timeout(Duration::from_secs(60)), Ok(true));
+        assert!(!improver.has_room());
+    }
+
+    #[test]
     fn what_waits_is_made_when_nothing_is_compiled_for_a_while() {
         let (improver, _done) = counting(2);
         let (tell, told) = std::sync::mpsc::channel();

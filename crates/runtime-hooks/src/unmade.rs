@@ -111,7 +111,8 @@ impl Deferring {
     #[inline]
     fn make(&self, key: &FormKey) {
         if self.count.load(Ordering::Acquire) > 0 && self.waits(key) {
-            self.make_all();
+            // The worker, which knows of what waits, writes it.
+            self.make_in_memory();
         }
     }
 
@@ -262,6 +263,54 @@ mod tests {
             store.flush().expect("it is memory");
             assert!(images(&store, &key).is_empty());
         }
+    }
+
+    /// A store of a host's, which panics at its first record.
+    struct Panicking {
+        inner: MemoryStore,
+        has_panicked: AtomicBool,
+    }
+
+    impl Store for Panicking {
+        fn get(&self, key: &FormKey, visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>) {
+            self.inner.get(key, visit);
+        }
+
+        fn put(&self, record: NewRecord<'_>) -> Result<(), StoreError> {
+            assert!(self.has_panicked.swap(true, Ordering::Relaxed), "the first");
+            self.inner.put(record)
+        }
+
+        fn remove(&self, key: &FormKey) {
+            self.inner.remove(key);
+        }
+
+        fn for_each(&self, visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>) {
+            self.inner.for_each(visit);
+        }
+
+        fn flush(&self) -> Result<(), StoreError> {
+            self.inner.flush()
+        }
+
+        fn statistics(&self) -> StoreStatistics {
+            self.inner.statistics()
+        }
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_made_takes_no_other_with_it() {
+        let store = Deferring::new(Arc::new(Panicking {
+            inner: MemoryStore::new(),
+            has_panicked: AtomicBool::new(false),
+        }));
+        let (a, b) = (unmade("a", b"a"), unmade("b", b"b"));
+        let keys = [&a, &b].map(|one| one.keys().next().expect("its own"));
+        store.defer(a);
+        store.defer(b);
+        assert!(images(&store, &keys[0]).is_empty());
+        assert_eq!(images(&store, &keys[1]), [b"b"]);
+        assert_eq!(store.count.load(Ordering::Relaxed), 0, "nothing waits");
     }
 
     #[test]

@@ -235,6 +235,7 @@ impl Verifier {
 
 impl Shared {
     fn run(&self) {
+        let _ended = Ended(self);
         while let Some(job) = self.next() {
             // A compiler that panics on what it has compiled before says nothing of the record.
             if std::panic::catch_unwind(AssertUnwindSafe(job)).is_err() {
@@ -243,8 +244,6 @@ impl Shared {
             crate::lock(&self.state).unfinished -= 1;
             self.changed.notify_all();
         }
-        crate::lock(&self.state).has_ended = true;
-        self.changed.notify_all();
     }
 
     fn next(&self) -> Option<Job> {
@@ -261,6 +260,16 @@ impl Shared {
                 Err(poisoned) => poisoned.into_inner(),
             };
         }
+    }
+}
+
+/// Says that the thread has ended, however it did.
+struct Ended<'a>(&'a Shared);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        crate::lock(&self.0.state).has_ended = true;
+        self.0.changed.notify_all();
     }
 }
 
