@@ -48,6 +48,30 @@ fn every_flipped_byte_is_damage() -> Outcome {
     Ok(())
 }
 
+/// Its figures are read before the checksum can be: what they ask for is not given for good.
+#[test]
+fn altered_figures_take_no_memory() -> Outcome {
+    let image = image()?;
+    let loader = NativeLoader::new();
+    // SAFETY: the image is of the source above.
+    unsafe { loader.load(image.as_ref(), &Host::default()) }?;
+    let before = loader.memory_statistics().windows;
+    for position in image.bytes.len().saturating_sub(256)..image.bytes.len() {
+        for bit in 0..8 {
+            let mut altered = image.clone();
+            if let Some(byte) = altered.bytes.get_mut(position) {
+                *byte ^= 1 << bit;
+            }
+            // SAFETY: the checksum does not fit, so nothing of it runs.
+            let refused = unsafe { loader.load(altered.as_ref(), &Host::default()) };
+            assert!(refused.is_err_and(|error| error.is_damage()));
+            let windows = loader.memory_statistics().windows;
+            assert_eq!(windows, before, "byte {position}, bit {bit}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn every_truncation_is_damage() -> Outcome {
     let image = image()?;

@@ -129,11 +129,17 @@ impl Windows {
         let mut opened = None;
         let list = &mut state.list;
         let fits = |window: &Window| Some(window.fit(needed, alignment)?.end <= window.size);
+        let dedicated = needed > WINDOW_SIZE / 4;
         let last = list.iter().rposition(|window| !window.dedicated);
-        let window = match last {
-            Some(last) if list.get(last).and_then(fits) == Some(true) => last,
+        // Of a large image whose load failed.
+        let is_left = |window: &Window| window.dedicated && window.used == 0;
+        let left = list
+            .iter()
+            .position(|window| dedicated && is_left(window) && fits(window) == Some(true));
+        let window = match (last, left) {
+            (Some(last), _) if list.get(last).and_then(fits) == Some(true) => last,
+            (_, Some(left)) => left,
             _ => {
-                let dedicated = needed > WINDOW_SIZE / 4;
                 let (anonymous, are_low) = (self.anonymous, self.are_low);
                 let (window, outlines) =
                     Window::new(needed, alignment, dedicated, anonymous, are_low)?;
@@ -153,7 +159,7 @@ impl Windows {
         if range.end > chosen.size {
             return Err(no_room());
         }
-        let jobs = chosen.make_ready(&range, shape.data_memory_size)?;
+        let jobs = chosen.make_ready(&range, image_size, shape.data_memory_size)?;
         let before = std::mem::replace(&mut chosen.used, range.end);
         let write = chosen.write_pointer();
         let span = Span {
@@ -205,7 +211,7 @@ impl Windows {
             return Ok(None);
         };
         let range = found.start - chosen.run..found.end - chosen.run;
-        if let Err(error) = chosen.make_ready(&range, shape.data_memory_size) {
+        if let Err(error) = chosen.make_ready(&range, shape.payload_size, shape.data_memory_size) {
             state.free.insert(found);
             return Err(error);
         }
@@ -416,6 +422,16 @@ mod tests {
             base + 112,
             "the first window goes on being filled"
         );
+        Ok(())
+    }
+
+    #[test]
+    fn a_large_image_that_fails_leaves_its_window_to_the_next() -> Result<(), LoadError> {
+        let windows = Windows::new(false, Profile::default());
+        for _ in 0..3 {
+            windows.take(WINDOW_SIZE + 1, shape(100, 0))?;
+        }
+        assert_eq!(windows.counts().windows, 1);
         Ok(())
     }
 

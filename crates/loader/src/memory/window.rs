@@ -78,6 +78,8 @@ pub(super) struct Window {
     /// Bytes that images take up.
     pub(super) used: usize,
     present: Arc<Present>,
+    /// Where the last part ends that was left out when what lies before and behind it was made present.
+    gaps_end: usize,
     data_committed: usize,
     /// Where data ends that is made present.
     data_ahead: usize,
@@ -207,6 +209,7 @@ impl Window {
             write,
             used: 0,
             present: Arc::default(),
+            gaps_end: 0,
             data_committed: 0,
             data_ahead: 0,
             data_touched: 0,
@@ -242,11 +245,12 @@ impl Window {
         }
     }
 
-    /// Makes `range` writable, and `data` bytes of data at its distance, which are zero then. Returns
-    /// what is to be made present before long.
+    /// Makes `range` writable, of which `code` bytes are going to be written, and `data` bytes of data at
+    /// its distance, which are zero then. Returns what is to be made present before long.
     pub(super) fn make_ready(
         &mut self,
         range: &Range<usize>,
+        code: usize,
         data: usize,
     ) -> Result<[Option<Job>; 2], LoadError> {
         let mut job = None;
@@ -258,7 +262,7 @@ impl Window {
             let opened = unsafe { region::protect(start, range.len(), Protection::READ_WRITE) };
             opened.map_err(|error| memory("making room for code", from_region(error)))?;
         } else {
-            job = self.look_ahead(range)?;
+            job = self.look_ahead(range, code)?;
         }
         if data == 0 {
             return Ok([job, None]);
@@ -313,26 +317,37 @@ impl Window {
         Err(memory("making room for data", reason))
     }
 
-    /// Sees to it that `range` is present, and that enough behind it will be.
+    /// Sees to it that the first `code` bytes of `range` are present, and that enough behind it will be.
+    /// Between them nothing is ever written but by an image that lies there later: only the data beside it
+    /// is used, which may be far larger than the code.
     ///
     /// Memory that cannot be had is an error here. It would be a deadly signal when it is written.
-    fn look_ahead(&self, range: &Range<usize>) -> Result<Option<Job>, LoadError> {
+    fn look_ahead(&mut self, range: &Range<usize>, code: usize) -> Result<Option<Job>, LoadError> {
+        let page = region::page::size();
+        let code_end = (range.start + code).min(range.end);
+        let has_gap = range.end - code_end > PREFAULT_SIZE;
+        if range.start < self.gaps_end {
+            let from = range.start / page * page;
+            self.populate_views(from, code_end.next_multiple_of(page) - from)?;
+        }
+        if has_gap {
+            self.gaps_end = self.gaps_end.max(range.end);
+        }
         let present = self.present.up_to.load(Ordering::Relaxed);
         let ahead = self.used.clamp(LEAST_AHEAD, MOST_AHEAD);
         let wanted = (range.end + ahead / 2).min(self.size);
         if present >= wanted {
             return Ok(None);
         }
-        let page = region::page::size();
-        let from = (range.start / page * page).max(present);
-        if range.end > present {
-            let end = range.end.next_multiple_of(page).max(from + PREFAULT_SIZE);
+        let mut from = (range.start / page * page).max(present);
+        if code_end > present {
+            let end = code_end.next_multiple_of(page).max(from + PREFAULT_SIZE);
             let size = end.min(self.size) - from;
-            for (view, advice) in self.views() {
-                populate(view + from, size, advice)
-                    .map_err(|error| memory("making code windows present", error))?;
-            }
+            self.populate_views(from, size)?;
             self.present.up_to.fetch_max(from + size, Ordering::Relaxed);
+        }
+        if has_gap {
+            from = from.max(range.end / page * page);
         }
         if self.present.asked.swap(true, Ordering::Relaxed) {
             return Ok(None);
@@ -344,6 +359,14 @@ impl Window {
             to: end.min(self.size),
             present: Some(Arc::clone(&self.present)),
         }))
+    }
+
+    fn populate_views(&self, from: usize, size: usize) -> Result<(), LoadError> {
+        for (view, advice) in self.views() {
+            populate(view + from, size, advice)
+                .map_err(|error| memory("making code windows present", error))?;
+        }
+        Ok(())
     }
 
     fn views(&self) -> [(usize, Advice); 2] {
@@ -410,5 +433,53 @@ pub(super) fn from_region(error: region::Error) -> io::Error {
     match error {
         region::Error::SystemCall(code) => io::Error::from_raw_os_error(code),
         error => io::Error::other(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of the write view that have memory.
+    #[cfg(target_os = "linux")]
+    fn present(window: &Window) -> usize {
+        let page = region::page::size();
+        let mut pages = vec![0u8; window.size / page];
+        // SAFETY: the view is mapped, and `pages` has a byte for each of its pages.
+        let asked = unsafe {
+            libc::mincore(
+                window.write_pointer().cast(),
+                window.size,
+                pages.as_mut_ptr(),
+            )
+        };
+        assert_eq!(asked, 0);
+        pages.iter().filter(|page| **page & 1 == 1).count() * page
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn data_alone_takes_no_memory_for_code() -> Result<(), LoadError> {
+        let data = 100 << 20;
+        let (mut window, _) = Window::new(2 * data, 16, true, false, false)?;
+        if window.is_anonymous() {
+            return Ok(());
+        }
+        let fill = |window: &mut Window| {
+            let range = window.fit(data, 16).expect("it fits");
+            let jobs = window.make_ready(&range, 1000, data)?;
+            window.used = range.end;
+            Ok::<_, LoadError>((range, jobs))
+        };
+        let (first, [job, _]) = fill(&mut window)?;
+        assert!(job.is_none_or(|job| job.from + 4096 > first.end));
+        let (second, _) = fill(&mut window)?;
+        assert!(present(&window) <= 4 * PREFAULT_SIZE);
+        // What is unloaded leaves its room to code, which is made present then.
+        let before = present(&window);
+        let range = first.start + (1 << 20)..second.start;
+        window.make_ready(&range, 1 << 20, 0)?;
+        assert!(present(&window) >= before + (1 << 20));
+        Ok(())
     }
 }
