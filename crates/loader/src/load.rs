@@ -226,8 +226,9 @@ fn side_tables(description: &Description<'_>, base: usize) -> Box<[NamedTable]> 
 
 /// An error if something is no function of which a stub's address stands for its own.
 fn check_functions(description: &Description<'_>, addresses: &[u64]) -> Result<(), LoadError> {
+    let mut functions = low::Functions::default();
     for (import, &address) in description.all_imports().zip(addresses) {
-        if import.is_function && !low::is_code(address as usize) {
+        if import.is_function && !functions.has(address as usize) {
             return Err(LoadError::OutOfLowReach {
                 symbol: import.name.to_owned(),
             });

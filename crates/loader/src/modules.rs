@@ -192,6 +192,22 @@ unsafe extern "C" {
 
 /// Bytes of the symbol at `address`, if the dynamic linker knows one that begins there.
 pub(crate) fn size_of_symbol(address: usize) -> Option<u64> {
+    Some(symbol_at(address)?.st_size)
+}
+
+/// Whether the symbol at `address` is a function's, if the dynamic linker knows one that begins there, and
+/// the symbol says so.
+pub(crate) fn is_function(address: usize) -> Option<bool> {
+    const STT_NOTYPE: u8 = 0;
+    const STT_FUNC: u8 = 2;
+    const STT_GNU_IFUNC: u8 = 10;
+    match symbol_at(address)?.st_info & 0xf {
+        STT_NOTYPE => None,
+        sort => Some(matches!(sort, STT_FUNC | STT_GNU_IFUNC)),
+    }
+}
+
+fn symbol_at(address: usize) -> Option<libc::Elf64_Sym> {
     const RTLD_DL_SYMENT: c_int = 1;
     let mut info = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
     let mut symbol = std::ptr::null_mut();
@@ -210,7 +226,7 @@ pub(crate) fn size_of_symbol(address: usize) -> Option<u64> {
         return None;
     }
     // SAFETY: the dynamic linker's entry of a symbol, whose module was pinned when it was found.
-    Some(unsafe { (*symbol.cast::<libc::Elf64_Sym>()).st_size })
+    Some(unsafe { *symbol.cast::<libc::Elf64_Sym>() })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 mod compiled;
 
 use compiled::{Host, Outcome, bring_cpp_library, compile, compilers, function, load_with};
-use rekindle_cache_core::artifact::{LoadFailure, Loader};
+use rekindle_cache_core::artifact::{Image, LoadFailure, Loader};
 use rekindle_loader::{Code, LinkError, LoadError, NativeLoader, Options, check};
 use std::collections::HashMap;
 use std::error::Error;
@@ -255,4 +255,159 @@ fn take_all_low_addresses() {
         }
         size = if size > 1 << 20 { size / 4 } else { 0 };
     }
+}
+
+#[test]
+fn constants_of_libraries_are_no_functions() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let source = folder.path().join("constants.c");
+    let library = folder.path().join("constants.so");
+    std::fs::write(
+        &source,
+        "const int rekindle_low_table[4] = { 1, 2, 3, 42 };",
+    )?;
+    // Its constants are beside its code, in pages that can be executed.
+    let made = std::process::Command::new("gcc")
+        .args(["-shared", "-fPIC", "-Wl,-z,noseparate-code", "-o"])
+        .args([&library, &source])
+        .status()?;
+    assert!(made.success());
+    compiled::bring(&std::ffi::CString::new(library.to_str().ok_or("a path")?)?);
+    let object = compiled::assembly(
+        ".globl test; test: movl $3, %eax; movl rekindle_low_table(, %rax, 4), %eax; ret",
+    )?;
+    let refused = load_with(&loader(false), &object, &["test"], &Host::default());
+    assert!(
+        matches!(refused, Err(LoadError::OutOfLowReach { .. })),
+        "{refused:?}"
+    );
+    Ok(())
+}
+
+/// What `source` in assembler is linked to.
+fn prepare(source: &str) -> Result<Result<Image, LinkError>, Box<dyn Error>> {
+    let object = compiled::assembly(source)?;
+    match loader(false).prepare(&object, &["test"]) {
+        Ok(image) => Ok(Ok(image)),
+        Err(LoadError::Link(error)) => Ok(Err(error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[test]
+fn narrow_addresses_are_for_what_stays_as_it_is() -> Outcome {
+    for field in [
+        ".reloc ., R_X86_64_32, absent + 4",
+        ".reloc ., R_X86_64_PC32, absent",
+    ] {
+        let source = format!(
+            ".globl test; test: leaq field(%rip), %rax; ret; .data; field: {field}; .long 0"
+        );
+        let refused = prepare(&source)?;
+        assert!(
+            matches!(refused, Err(LinkError::DirectReference { .. })),
+            "{field}: {refused:?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn addresses_without_a_sign_are_not_below_zero() -> Outcome {
+    let load = |addend: &str| {
+        prepare(&format!(
+            ".globl test; .weak absent
+             test: pushq %rbx; cmpl $absent {addend}, %eax; popq %rbx; ret"
+        ))
+    };
+    let refused = load("- 8")?;
+    assert!(
+        matches!(refused, Err(LinkError::DirectReference { .. })),
+        "{refused:?}"
+    );
+    check(&load("+ 8")?.map_err(|error| error.to_string())?.bytes)?;
+    // The base may be taken off what is already far below.
+    let far = "test: leaq field(%rip), %rax; ret
+        .section .rodata; field: .reloc ., R_X86_64_PC32, absent - 0x70000000; .long 0";
+    let refused = prepare(&format!(".globl test; .weak absent; {far}"))?;
+    assert!(
+        matches!(refused, Err(LinkError::OutOfReach { .. })),
+        "{refused:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_highest_address_has_a_sign_that_is_positive() -> Outcome {
+    let at = |offset: usize| {
+        let source =
+            format!(".globl test; test: movq $data + {offset}, %rax; ret; .data; data: .quad 1");
+        prepare(&source)
+    };
+    let image = at(0)?.map_err(|error| error.to_string())?;
+    let end = check(&image.bytes)?.data_size() + (1 << 20);
+    assert!(at(end - 1)?.is_ok());
+    assert!(matches!(at(end)?, Err(LinkError::OutOfReach { .. })));
+    Ok(())
+}
+
+#[test]
+fn a_function_has_one_address_in_an_image() -> Outcome {
+    let source = "
+        #include <stdio.h>
+        int (*table[2])(const char *) = { puts, 0 };
+        int (*volatile chosen)(const char *);
+        __attribute__((noinline)) static int is(int (*function)(const char *)) { return function == puts; }
+        long test(void) {
+            chosen = puts;
+            int i = chosen == 0;
+            return is(table[i]) + 2 * is(puts) + 4 * is(chosen) + 8 * (chosen == table[i])
+                + 16 * (table[i](\"\") >= 0);
+        }";
+    everywhere("c", source, &[], 31)?;
+    // With code of both sorts in one image.
+    let other = "#include <stdio.h>
+        int (*other(void))(const char *) { return puts; }";
+    let source = "#include <stdio.h>
+        int (*other(void))(const char *);
+        long test(void) { return other() == puts; }";
+    for level in ["-O0", "-O2"] {
+        let low = compile("gcc", "c", source, &[NO_PIC, &[level]].concat())?;
+        let high = compiled::c(other, &[level])?;
+        let loader = loader(false);
+        let image = loader.prepare_objects(&[&low, &high], &["test"])?;
+        // SAFETY: the image is of the sources above.
+        let code = unsafe { loader.load(image.as_ref(), &Host::default()) }?;
+        assert_eq!(function(&code, "test")?(), 1, "{level}");
+    }
+    Ok(())
+}
+
+/// Landing pads that are not counted from the function's beginning: their tables begin with where.
+#[test]
+fn tables_of_types_that_are_not_known_are_refused() -> Outcome {
+    bring_cpp_library();
+    let source = "
+        #include <stdexcept>
+        int fail(int);
+        extern \"C\" long test() {
+            try { return fail(1); } catch (const std::runtime_error &) { return 2; } catch (int n) { return n; }
+        }
+        __attribute__((noinline)) int fail(int n) { if (n) throw n; return 0; }";
+    for compiler in compilers() {
+        if !compiler.starts_with("clang") {
+            continue;
+        }
+        let sections = &["-O2", "-fbasic-block-sections=all"];
+        let object = compile(compiler, "cpp", source, &[NO_PIC, sections].concat())?;
+        let refused = loader(false).prepare(&object, &["test"]);
+        assert!(
+            matches!(
+                refused,
+                Err(LoadError::Link(LinkError::UnsupportedSection { .. }))
+            ),
+            "{compiler}: {refused:?}"
+        );
+    }
+    Ok(())
 }

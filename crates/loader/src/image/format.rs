@@ -53,7 +53,7 @@
 //! code says so in its flags, and is loaded so that all of it lies in the low 2 GiB: then `base` fits into
 //! four bytes, and a *low* fixup adds it there, or takes it off where [`LOW_SUBTRACTS`] is set. Its 8-byte words may lie in the text as well. A function
 //! from outside is as a rule not so low: what the code takes for its address is that of its stub, so such
-//! an import says that it has to be code.
+//! an import says that it has to be code. Everything else in the image has the same for its address.
 //!
 //! # Pages
 //!

@@ -27,7 +27,7 @@ pub(super) struct Reached<'n> {
     pub(super) pages: bool,
     /// Whether the image has to lie in the low 2 GiB.
     pub(super) is_low: bool,
-    /// Symbols from outside for whose address that of a stub is taken.
+    /// Symbols from outside for whose address that of a stub is taken, everywhere in the image.
     pub(super) functions: Indexed,
     /// Symbols with a stub that jumps through their slot.
     pub(super) stubs: Indexed,
@@ -229,7 +229,9 @@ impl<'n> Walk<'_, '_, 'n> {
                         reached.slots.insert(symbol);
                         reached.stubs.insert(symbol);
                         if from == From::Nowhere {
+                            // Its slot gets the stub's address, too, and the stub one of its own.
                             reached.functions.insert(symbol);
+                            reached.slots_with_addend.insert((symbol, 0));
                         }
                     }
                     To::Veneer => {

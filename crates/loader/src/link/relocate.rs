@@ -35,6 +35,7 @@ pub(super) fn relocate<'a>(
         sharable: sharable_index,
         import_of: FxHashMap::default(),
         name_budget: layout.limit,
+        typed: FxHashMap::default(),
         parts: empty_parts(input, reached, layout)?,
     };
     for entry in &sharable {
@@ -44,6 +45,7 @@ pub(super) fn relocate<'a>(
         writer.section(index)?;
     }
     writer.unwind_entries(frames)?;
+    writer.types_are_led()?;
     writer.slots_and_stubs()?;
     writer.thunks()?;
     writer.thread_slots()?;
@@ -137,6 +139,9 @@ pub(super) struct Writer<'w, 'a> {
     /// Bytes that the names of imports may still have. Symbols can share one long name in the object,
     /// but not in the image.
     pub(super) name_budget: u64,
+    /// Sections with addresses of types to catch that became those of slots, and whether a table that
+    /// says so was met.
+    typed: FxHashMap<usize, bool>,
     pub(super) parts: Parts<'a>,
 }
 
@@ -266,27 +271,36 @@ impl<'a> Writer<'_, 'a> {
     /// Sees to the types in the table of landing pads that `reference`, of an unwind entry, leads to, if it
     /// has their absolute addresses.
     fn landing_pads(&mut self, reference: &Reference<'_>) -> Result<(), LinkError> {
-        let is_absolute = matches!(
-            reference.action,
-            Action::Field {
-                from: From::Nowhere,
-                ..
-            }
-        );
-        let (true, Value::Defined { section, offset }) = (is_absolute, reference.symbol.value)
-        else {
+        let Value::Defined { section, offset } = reference.symbol.value else {
             return Ok(());
         };
-        if type_tables::are_in(self.input.section(section)?)
+        if let Some(&is_led) = self.typed.get(&section)
             && let Some(place) = self.layout.section(section)
         {
             let place = place.wrapping_add(offset);
             let place = place.wrapping_add_signed(reference.addend);
-            if let Some(head) = self.bytes_mut(place, 2)?.first_chunk_mut() {
-                type_tables::lead_by_slots(head);
-            }
+            let head = self.bytes_mut(place, 2)?.first_chunk_mut();
+            let led = head.and_then(type_tables::lead_by_slots);
+            let led = led.ok_or_else(|| self.unknown_types(section))?;
+            self.typed.insert(section, is_led || led);
         }
         Ok(())
+    }
+
+    /// An error if types to catch are found by slots, and no table says so.
+    fn types_are_led(&self) -> Result<(), LinkError> {
+        match self.typed.iter().find(|(_, is_led)| !**is_led) {
+            Some((&section, _)) => Err(self.unknown_types(section)),
+            None => Ok(()),
+        }
+    }
+
+    fn unknown_types(&self, section: usize) -> LinkError {
+        let section = self.input.section(section);
+        LinkError::UnsupportedSection {
+            section: section.map_or_else(|_| String::new(), |section| text(section.name)),
+            reason: "it names types to catch by addresses, in a table that does not begin as compilers' do by default; compile with -fPIC, or without sections for basic blocks",
+        }
     }
 
     /// Applies `reference`, whose field lies at `at` in the image.
@@ -314,7 +328,12 @@ impl<'a> Writer<'_, 'a> {
                 _ => layout.place(reached, id, symbol),
             },
             To::Slot => layout.slot(reached, id),
-            To::SlotWithAddend => layout.slot_with_addend(reached, id, reference.addend),
+            To::SlotWithAddend => {
+                if type_tables::are_in(self.input.section(section)?) {
+                    self.typed.entry(section).or_insert(false);
+                }
+                layout.slot_with_addend(reached, id, reference.addend)
+            }
             To::Stub => layout.stub(reached, id),
             To::Veneer => return self.veneer(section, reference, at),
             To::OffsetSlot => layout.offset_slot(reached, id),
@@ -413,11 +432,24 @@ impl<'a> Writer<'_, 'a> {
         at: u64,
         is_distance: bool,
     ) -> Result<(), LinkError> {
+        if at >= DATA_DISTANCE {
+            // These fixups are for what stays as it is.
+            return Err(LinkError::DirectReference {
+                relocation: self.input.target.name(reference.kind),
+                site: self
+                    .input
+                    .site(section, reference.offset, &reference.symbol),
+            });
+        }
         let import = self.import(reference.symbol_index, Word::Address)?;
         let field = narrow(at)?;
         self.parts.narrow_fixups.push((field, import));
         let mut value = reference.addend;
         if is_distance {
+            // Less than this a low base could be taken off, and the sum would have too few bits.
+            if value < -(LOW_MARGIN as i64) {
+                return Err(self.out_of_reach(section, reference, value));
+            }
             self.parts.low_fixups.push(field | LOW_SUBTRACTS);
             value = value.wrapping_sub(at as i64);
         }
@@ -441,7 +473,7 @@ impl<'a> Writer<'_, 'a> {
             _ => -(LOW_MARGIN as i64),
         };
         let most = DATA_DISTANCE + self.layout.data_memory_size + LOW_MARGIN;
-        if !(least..=most as i64).contains(&place) {
+        if !(least..most as i64).contains(&place) {
             return Err(self.out_of_reach(section, reference, place));
         }
         self.parts.low_fixups.push(narrow(at)?);
@@ -505,6 +537,25 @@ impl<'a> Writer<'_, 'a> {
 
     /// Writes an 8-byte word that is complete when the image is loaded, if not already now.
     pub(super) fn word(
+        &mut self,
+        at: u64,
+        id: u32,
+        word: Word,
+        addend: i64,
+    ) -> Result<(), LinkError> {
+        let (layout, reached) = (self.layout, self.reached);
+        if word == Word::Address
+            && reached.functions.get(id).is_some()
+            && let Some(stub) = layout.stub(reached, id)
+        {
+            // A function has one address in all of an image, so that comparisons hold.
+            return self.base_word(at, stub.wrapping_add_signed(addend));
+        }
+        self.word_of_outside(at, id, word, addend)
+    }
+
+    /// The same, with the address of a function from outside that is its own.
+    pub(super) fn word_of_outside(
         &mut self,
         at: u64,
         id: u32,

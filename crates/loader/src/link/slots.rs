@@ -18,14 +18,17 @@ impl Writer<'_, '_> {
             let slot = self.layout.slot_with_addend(self.reached, id, addend);
             let slot =
                 slot.ok_or_else(|| bad("a symbol without a slot", format!("symbol {id}")))?;
-            self.word(slot, id, Word::Address, addend)?;
+            self.word_of_outside(slot, id, Word::Address, addend)?;
         }
         if let Some(handle) = self.layout.handle {
             self.base_word(handle, handle)?;
         }
         for &symbol in &self.reached.stubs.keys {
             let stub = self.layout.stub(self.reached, symbol);
-            let slot = self.layout.slot(self.reached, symbol);
+            let slot = match self.reached.functions.get(symbol) {
+                None => self.layout.slot(self.reached, symbol),
+                Some(_) => self.layout.slot_with_addend(self.reached, symbol, 0),
+            };
             let (Some(stub), Some(slot)) = (stub, slot) else {
                 return Err(bad("a symbol without a stub", format!("symbol {symbol}")));
             };

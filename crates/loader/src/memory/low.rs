@@ -7,6 +7,7 @@
 
 use super::window::DISTANCE;
 use crate::image::format::LOW_MARGIN;
+use crate::modules;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use std::io;
 use std::ops::Range;
@@ -62,18 +63,20 @@ struct Mapping {
 
 /// This process's mappings, in the order of their addresses.
 fn mappings() -> io::Result<Vec<Mapping>> {
-    let list = std::fs::read_to_string("/proc/self/maps")?;
-    Ok(list.lines().filter_map(mapping).collect())
+    // Paths in it are of any bytes.
+    let list = std::fs::read("/proc/self/maps")?;
+    let lines = list.split(|byte| *byte == b'\n');
+    Ok(lines.filter_map(mapping).collect())
 }
 
 /// A line such as `00400000-00401000 r-xp ...`.
-fn mapping(line: &str) -> Option<Mapping> {
-    let mut words = line.split(' ');
-    let (start, end) = words.next()?.split_once('-')?;
+fn mapping(line: &[u8]) -> Option<Mapping> {
+    let mut words = line.split(|byte| *byte == b' ');
+    let (start, end) = str::from_utf8(words.next()?).ok()?.split_once('-')?;
     let address = |digits| usize::from_str_radix(digits, 16).ok();
     Some(Mapping {
         range: address(start)?..address(end)?,
-        is_executable: words.next()?.contains('x'),
+        is_executable: words.next()?.contains(&b'x'),
     })
 }
 
@@ -107,10 +110,27 @@ fn find(gaps: &[Range<usize>], size: usize) -> Option<usize> {
     pairs.filter_map(|(code, data)| fits(code, data)).max()
 }
 
-/// Whether there is code at `address`: a mapping that can be executed.
-pub(crate) fn is_code(address: usize) -> bool {
-    let holds = |mapping: &Mapping| mapping.is_executable && mapping.range.contains(&address);
-    mappings().is_ok_and(|mappings| mappings.iter().any(holds))
+/// Tells functions from data, as well as can be.
+#[derive(Default)]
+pub(crate) struct Functions {
+    /// Once they were asked for.
+    mappings: Option<Vec<Mapping>>,
+}
+
+impl Functions {
+    /// Whether a function begins at `address`. The dynamic linker knows what modules give out; of others
+    /// it is only known whether they can be executed.
+    pub(crate) fn has(&mut self, address: usize) -> bool {
+        match modules::is_function(address) {
+            Some(is_function) => is_function,
+            None => {
+                let holds =
+                    |mapping: &Mapping| mapping.is_executable && mapping.range.contains(&address);
+                let read = || mappings().unwrap_or_default();
+                self.mappings.get_or_insert_with(read).iter().any(holds)
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -162,8 +182,18 @@ mod tests {
 
     #[test]
     fn code_is_told_from_data() {
-        assert!(is_code(is_code as *const () as usize));
+        let mut functions = Functions::default();
+        assert!(functions.has(reserve as *const () as usize));
+        assert!(functions.has(libc::labs as *const () as usize));
         let local = 1;
-        assert!(!is_code(&raw const local as usize));
+        assert!(!functions.has(&raw const local as usize));
+    }
+
+    #[test]
+    fn paths_are_of_any_bytes() {
+        let line = b"00400000-00401000 r-xp 00000000 08:01 77  /lib/\xff\xfe.so";
+        let mapping = mapping(line).expect("it is a mapping");
+        assert_eq!(mapping.range, 0x40_0000..0x40_1000);
+        assert!(mapping.is_executable);
     }
 }

@@ -144,7 +144,8 @@ impl Window {
                     let opened = Opened {
                         size,
                         anonymous: window.write.is_none(),
-                        refused,
+                        // A smaller one than was refused may have been had.
+                        refused: refused.filter(|_| window.write.is_none()),
                     };
                     let window = Self {
                         dedicated,

@@ -97,16 +97,39 @@ fn relative(code: &[u8]) -> Option<Borrowing> {
     })
 }
 
+/// Whether the last `size` bytes of `code` may be the operand of an instruction that a number of 32 bits
+/// follows.
+fn ends_in_place(code: &[u8], size: usize) -> bool {
+    let takes_number = matches!(before(code, size + 1), Some(0x69 | 0x81 | 0xc7 | 0xf7));
+    let (true, Some(operand)) = (takes_number, before(code, size)) else {
+        return false;
+    };
+    let (mode, has_index) = (operand >> 6, operand & 7 == 4);
+    let index = has_index.then(|| before(code, size - 1)).flatten();
+    let has_base = match index {
+        Some(index) => index & 7 != 5,
+        None => operand & 7 != 5,
+    };
+    let offset = match mode {
+        0 if !has_base => 4,
+        1 => 1,
+        2 => 4,
+        _ => 0,
+    };
+    mode != 3 && size == 1 + usize::from(has_index) + offset
+}
+
 /// `mov` of a number of 32 bits, which becomes one of 64.
 fn short_move(code: &[u8]) -> Option<Borrowing> {
     let opcode = before(code, 1)?;
     // Another register, or the last byte of the instruction before; and another size.
     let is_open = matches!(before(code, 2), Some(0x40..=0x4f | 0x66 | 0xd5));
-    // The byte may be an offset in front of the number: `op $foo, -72(%r)`.
-    let takes_number = |at| matches!(before(code, at), Some(0x69 | 0x81 | 0xc7 | 0xf7));
-    let has_offset = |at| before(code, at).is_some_and(|operand| operand & 0xc0 == 0x40);
-    let is_offset = takes_number(3) && has_offset(2) || takes_number(4) && has_offset(3);
-    if opcode & 0xf8 != 0xb8 || is_open || is_offset {
+    let is_rex2 = before(code, 3) == Some(0xd5);
+    // The byte may end a place in front of the number: `op $foo, -72(%r)`, `op $foo, (%r, %r, 4)`.
+    let is_place = (2..=6).any(|size| ends_in_place(code, size));
+    // And the number may be a place's offset: `op foo(%r), %r` with shorter addresses.
+    let is_offset = (2..=8).any(|at| before(code, at) == Some(0x67));
+    if opcode & 0xf8 != 0xb8 || is_open || is_rex2 || is_place || is_offset {
         return None;
     }
     Some(Borrowing {
@@ -137,7 +160,10 @@ fn absolute_load(code: &[u8]) -> Option<Borrowing> {
     let (rex, opcode) = (before(code, 4)?, before(code, 3)?);
     let (operand, index) = (before(code, 2)?, before(code, 1)?);
     let is_absolute = operand & 0xc7 == 0x04 && index == 0x25;
-    if rex & 0xfb != 0x48 || opcode != 0x8b || !is_absolute || is_prefix(before(code, 5)) {
+    // As above: `vpcompressd %zmm0, foo`.
+    let is_vector = before(code, 7) == Some(0x62);
+    let is_other = is_prefix(before(code, 5)) || is_vector;
+    if rex & 0xfb != 0x48 || opcode != 0x8b || !is_absolute || is_other {
         return None;
     }
     Some(Borrowing {
@@ -252,13 +278,15 @@ mod tests {
             ),
             (number, &[0xbf], Wants::Address),
             (number, &[0xc3, 0xb8], Wants::Address),
+            // Behind movl $0, (%rdi).
+            (number, &[0xc7, 0x07, 0, 0, 0, 0, 0xb8], Wants::Address),
             (signed, &[0x49, 0xc7, 0xc4], Wants::Address),
             (signed, &[0x48, 0x8b, 0x3c, 0x25], Wants::Value),
         ];
         for (kind, code, expected) in taken {
             assert_eq!(wanted(kind, code), Some(expected), "{code:x?}");
         }
-        let refused: [(u32, &[u8]); 21] = [
+        let refused: [(u32, &[u8]); 34] = [
             (relative, &[]),
             (relative, &[0x8b, 0x05]),
             // Narrow, a store, a comparison, another base, the stack pointer.
@@ -281,6 +309,24 @@ mod tests {
             // movl $foo, -72(%rbp); movl $foo, -72(%rsp)
             (number, &[0xc7, 0x45, 0xb8]),
             (number, &[0xc7, 0x44, 0x24, 0xb8]),
+            // Places with an index and no offset: movl $foo, (%rax, %rdi, 4) and others.
+            (number, &[0xc7, 0x04, 0xb8]),
+            (number, &[0x81, 0x04, 0xb8]),
+            (number, &[0x81, 0x3c, 0xba]),
+            (number, &[0x69, 0x14, 0xb8]),
+            (number, &[0xf7, 0x04, 0xb8]),
+            // Offsets of four bytes: of a register, with an index, and alone.
+            (number, &[0xc7, 0x80, 0, 0, 0, 0xb8]),
+            (number, &[0xc7, 0x84, 0x24, 0, 0, 0, 0xb8]),
+            (number, &[0xc7, 0x04, 0x25, 0, 0, 0, 0xb8]),
+            // mov foo(%eax), %edi; movzbl foo(%eax), %edi; mov foo(%eax, %edi, 4), %eax
+            (number, &[0x67, 0x8b, 0xb8]),
+            (number, &[0x67, 0x0f, 0xb6, 0xb8]),
+            (number, &[0x67, 0x8b, 0x84, 0xb8]),
+            // mov $foo, %r16d
+            (number, &[0xd5, 0x10, 0xb8]),
+            // vpcompressd %zmm0, foo
+            (signed, &[0x62, 0xf2, 0x7d, 0x48, 0x8b, 0x04, 0x25]),
             // movq $foo, (%rax); cmpq $foo, %rax; mov foo(,%rax,8), %rax; mov %fs:foo, %rax
             (signed, &[0x48, 0xc7, 0x00]),
             (signed, &[0x48, 0x3d]),

@@ -221,6 +221,10 @@ fn ordinary(field: &Field<'_, '_>) -> Result<Action, LinkError> {
             match (inside, is_stub) {
                 (true, _) => value(To::Symbol, From::Nowhere, range),
                 (false, true) => value(To::Stub, From::Nowhere, range),
+                // Below something that is not there is no address without a sign.
+                (false, false) if range == Range::Unsigned32 && field.reference.addend < 0 => {
+                    return Err(direct(field));
+                }
                 (false, false) => Action::NarrowAddress { is_distance: false },
             }
         }

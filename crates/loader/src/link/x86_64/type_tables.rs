@@ -27,9 +27,32 @@ pub(super) fn is_one(field: &Field<'_, '_>) -> bool {
     field.input.wishes.may_be_low && are_in(field.section)
 }
 
-/// Says in the first bytes of a function's table that its types are found by slots.
-pub(in crate::link) fn lead_by_slots(head: &mut [u8; 2]) {
-    if *head == [OMIT, ABSOLUTE] {
-        *head = [OMIT, BY_SLOT];
+/// Says in the first bytes of a function's table that its types are found by slots. Returns whether it has
+/// types, or `None` if its beginning is not known.
+pub(in crate::link) fn lead_by_slots(head: &mut [u8; 2]) -> Option<bool> {
+    match *head {
+        [OMIT, ABSOLUTE] => {
+            *head = [OMIT, BY_SLOT];
+            Some(true)
+        }
+        // It was met before, of another part of the function.
+        [OMIT, BY_SLOT] => Some(true),
+        [OMIT, OMIT] => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_tables_are_led() {
+        let led = |mut head: [u8; 2]| (lead_by_slots(&mut head), head);
+        assert_eq!(led([0xff, 0x03]), (Some(true), [0xff, 0x9b]));
+        assert_eq!(led([0xff, 0x9b]), (Some(true), [0xff, 0x9b]));
+        assert_eq!(led([0xff, 0xff]), (Some(false), [0xff, 0xff]));
+        assert_eq!(led([0x00, 0x03]), (None, [0x00, 0x03]));
+        assert_eq!(led([0xff, 0x00]), (None, [0xff, 0x00]));
     }
 }
