@@ -1,11 +1,11 @@
 //! The keys: environment, form key and object key.
 
 use crate::artifact::{Dependency, DependencyKind, FormatId, Hasher};
-use crate::digest::{Digest, DigestBuilder};
+use crate::digest::{Digest, DigestBuilder, keyed};
 use std::fmt;
 
 /// The version of what goes into keys: a change of their making changes every key.
-const KEY_VERSION: u64 = 1;
+const KEY_VERSION: u64 = 2;
 
 /// A definition as the host is about to evaluate it: nothing of it has been read yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,8 @@ impl fmt::Display for ObjectKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
     digest: Digest,
+    /// The key of its form keys.
+    forms: Digest,
     parts: Vec<(&'static str, String, Digest)>,
 }
 
@@ -152,6 +154,9 @@ impl EnvironmentBuilder {
         self.fields.push(("target", self.target, target));
         Environment {
             digest,
+            forms: DigestBuilder::new("rekindle form key")
+                .digest(&digest)
+                .finish(),
             parts: self.fields,
         }
     }
@@ -159,13 +164,8 @@ impl EnvironmentBuilder {
 
 impl Hasher for Environment {
     fn form_key(&self, definition: &Definition<'_>) -> FormKey {
-        let mut builder = DigestBuilder::new("rekindle form key");
-        builder
-            .digest(&self.digest)
-            .text(definition.name)
-            .text(definition.text)
-            .text(definition.context);
-        FormKey(builder.finish())
+        let texts = [definition.name, definition.text, definition.context];
+        FormKey(keyed(&self.forms, texts))
     }
 
     fn canonical_key(&self, canonical: &Digest) -> FormKey {
