@@ -71,23 +71,11 @@ impl Source {
         }
     }
 
-    /// Has the processor fetch the start of the record at `offset`, so that what is read one after the
-    /// other is waited for once: header, metadata and a small image are some twelve cache lines.
+    /// Has the processor fetch the start of the record at `offset`.
     pub(super) fn fetch(&self, offset: usize) {
-        #[cfg(target_arch = "x86_64")]
         if let Self::Mapped(map) = self {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            const LINE: usize = 64;
-            const LINES: usize = 12;
-            let record = map.get(offset..).unwrap_or_default();
-            for line in record.chunks(LINE).take(LINES) {
-                // SAFETY: Prefetching reads nothing that the program can see and cannot fault, and the
-                // pointer is one of the mapping's.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
-            }
+            record::fetch_beginning(map.get(offset..).unwrap_or_default());
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = offset;
     }
 
     /// The bytes at `range`: in place if they are mapped, else read into `scratch`.
