@@ -54,7 +54,7 @@ const SMALLEST_WINDOW: usize = 1 << 20;
 const LEAST_AHEAD: usize = 1 << 20;
 
 /// The most bytes that are kept present ahead, once a window is filled fast.
-const MOST_AHEAD: usize = 4 << 20;
+const MOST_AHEAD: usize = 2 << 20;
 
 /// Bytes that are made present while somebody waits, where the helper thread was not fast enough.
 const PREFAULT_SIZE: usize = 64 << 10;
