@@ -247,6 +247,11 @@ pub trait Code {
     fn may_be_shared(&self) -> bool {
         false
     }
+    /// Shows `each` every exported symbol, by the hash of its name, and its address: for those who keep these
+    /// and not the handle. Only code that [may be shared](Self::may_be_shared) has to.
+    fn for_each_export(&self, each: &mut dyn FnMut(u64, *const u8)) {
+        let _ = each;
+    }
 }
 
 /// Turns objects into images, and images into running code.

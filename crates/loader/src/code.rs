@@ -136,4 +136,10 @@ impl artifact::Code for Code {
             && !self.has_initialisers
             && self.finalisers.is_empty()
     }
+
+    fn for_each_export(&self, each: &mut dyn FnMut(u64, *const u8)) {
+        for export in &self.exports {
+            each(export.hash, export.address as *const u8);
+        }
+    }
 }

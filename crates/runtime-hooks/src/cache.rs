@@ -386,7 +386,7 @@ pub struct Session<B: Backend> {
     pub(crate) definitions: Mutex<Definitions>,
     /// Counts the verdicts of definitions that were given up.
     pub(crate) verdicts: Arc<AtomicU64>,
-    pub(crate) shared: Shared<B>,
+    pub(crate) shared: Shared,
     pub(crate) outside: Outside,
     pub(crate) counters: Arc<Counters>,
 }

@@ -17,19 +17,26 @@
 //! again. Nothing that reaches a volatile definition has a behaviour digest, so what it did at compile
 //! time makes a bypass. The same holds for a name whose factory is running at this moment.
 
+mod numbers;
 mod put_off;
 
 pub use put_off::Ordinal;
 
+use numbers::Numbers;
 use put_off::Waiting;
 use rekindle_cache_core::{Digest, DigestBuilder};
-use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The number of a name in this session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
 pub(crate) struct NameId(u32);
+
+/// What a name refers to, or what refers to it: few as a rule.
+type Edges = SmallVec<[NameId; 4]>;
 
 /// What evaluating a definition did to the names that it defines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +50,7 @@ pub(crate) enum Standing {
 /// The names of a session and the code behind them.
 #[derive(Debug, Default)]
 pub(crate) struct Definitions {
-    numbers: FxHashMap<Arc<str>, NameId>,
+    numbers: Numbers,
     nodes: Vec<Node>,
     /// Marks the nodes of the walk under way.
     walk: u32,
@@ -54,9 +61,8 @@ pub(crate) struct Definitions {
     verdicts: Arc<AtomicU64>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Node {
-    name: Arc<str>,
     object: Option<Digest>,
     volatile: bool,
     /// What it was made from has been volatile, and it has not been defined since.
@@ -69,8 +75,8 @@ struct Node {
     running: u32,
     /// Bytes of the code that defined it; of several names the first has them all.
     code_bytes: usize,
-    references: Vec<NameId>,
-    referrers: Vec<NameId>,
+    references: Edges,
+    referrers: Edges,
     /// Most definitions of a program are reached by nothing that runs at compile time, and have none.
     digests: Option<Box<Digests>>,
     visited: u32,
@@ -101,13 +107,10 @@ impl Definitions {
 
     /// The number of `name`, which is new if nobody asked before.
     pub(crate) fn number(&mut self, name: &str) -> NameId {
-        if let Some(&id) = self.numbers.get(name) {
-            return id;
+        let (id, is_new) = self.numbers.number(name);
+        if is_new {
+            self.nodes.push(Node::default());
         }
-        let id = NameId(u32::try_from(self.nodes.len()).expect("fewer than 2^32 names in memory"));
-        let name = Arc::<str>::from(name);
-        self.nodes.push(Node::new(Arc::clone(&name)));
-        self.numbers.insert(name, id);
         id
     }
 
@@ -148,7 +151,7 @@ impl Definitions {
         // Otherwise nothing has been made of what it was, as with most definitions of a program that is
         // being loaded, and digesting that would be in vain.
         let is_reached = !node.referrers.is_empty() || references.contains(&name);
-        if !is_reached && node.references == references && node.put_off.is_none() {
+        if !is_reached && node.references[..] == *references && node.put_off.is_none() {
             // As before, at most with another object: no edge changes, and no past but its own.
             let node = &mut self.nodes[name.index()];
             node.become_value(object, volatile);
@@ -157,7 +160,8 @@ impl Definitions {
         // Even the same code gives a new value, which is not the old one to whoever compares them.
         let was = is_reached.then(|| self.pass_on(name));
         let held = self.hand_down(name, references);
-        self.refer(name, &held);
+        self.unrefer(name);
+        self.refer(name, held);
         // A value that is made from the name's previous one, as in `(def x (inc x))`.
         let is_made_of_itself = is_reached && !is_new && self.reaches_itself(name);
         let node = &mut self.nodes[name.index()];
@@ -175,13 +179,13 @@ impl Definitions {
     /// Before `name` gets other references: whoever refers to it may hold a value that it had, whose code
     /// goes on reaching what it reached, and so takes that over. Gives the references that the name has
     /// from now on, which are more than its new code's if that refers to the name itself.
-    fn hand_down(&mut self, name: NameId, references: &[NameId]) -> Vec<NameId> {
+    fn hand_down(&mut self, name: NameId, references: &[NameId]) -> Edges {
         let node = &self.nodes[name.index()];
-        let mut own = references.to_vec();
-        let (reached, holders) = (node.references.clone(), node.referrers.clone());
-        if reached.is_empty() {
+        let mut own = Edges::from_slice(references);
+        if node.references.is_empty() {
             return own;
         }
+        let (reached, holders) = (node.references.clone(), node.referrers.clone());
         if own.contains(&name) {
             add_missing(&mut own, &reached);
         }
@@ -194,19 +198,22 @@ impl Definitions {
         own
     }
 
-    fn refer(&mut self, name: NameId, references: &[NameId]) {
-        let node = &mut self.nodes[name.index()];
-        let before = std::mem::replace(&mut node.references, references.to_vec());
-        for reference in before {
-            self.nodes[reference.index()]
-                .referrers
-                .retain(|&referrer| referrer != name);
-        }
-        for &reference in references {
+    fn refer(&mut self, name: NameId, references: Edges) {
+        for &reference in &references {
             let referrers = &mut self.nodes[reference.index()].referrers;
             if referrers.last() != Some(&name) {
                 referrers.push(name);
             }
+        }
+        self.nodes[name.index()].references = references;
+    }
+
+    /// Takes back that `name` refers to anything.
+    fn unrefer(&mut self, name: NameId) {
+        for reference in std::mem::take(&mut self.nodes[name.index()].references) {
+            self.nodes[reference.index()]
+                .referrers
+                .retain(|&mut referrer| referrer != name);
         }
     }
 
@@ -252,8 +259,7 @@ impl Definitions {
     /// # Errors
     /// The name of the volatile definition that `name` reaches.
     pub(crate) fn behaviour(&mut self, name: NameId) -> Result<Digest, &str> {
-        self.verdict(name)
-            .map_err(|id| &*self.nodes[id.index()].name)
+        self.verdict(name).map_err(|id| self.numbers.name(id))
     }
 
     fn verdict(&mut self, name: NameId) -> Result<Digest, NameId> {
@@ -270,7 +276,7 @@ impl Definitions {
                 let mut leaves: Vec<Digest> = reached.iter().map(|&id| self.leaf(id)).collect();
                 leaves.sort_unstable();
                 let mut builder = DigestBuilder::new("rekindle behaviour");
-                builder.text(&self.nodes[name.index()].name);
+                builder.text(self.numbers.name(name));
                 builder.list(leaves.len());
                 for leaf in &leaves {
                     builder.digest(leaf);
@@ -291,7 +297,7 @@ impl Definitions {
             return leaf;
         }
         let mut builder = DigestBuilder::new("rekindle definition");
-        builder.text(&node.name);
+        builder.text(self.numbers.name(id));
         for part in [node.object.as_ref(), node.past()] {
             match part {
                 Some(digest) => builder.number(1).digest(digest),
@@ -328,6 +334,10 @@ impl Definitions {
     }
 
     fn forget_verdicts(&mut self, name: NameId) {
+        if self.nodes[name.index()].referrers.is_empty() {
+            self.give_up(name);
+            return;
+        }
         let referrers = self.reach(name, |node| &node.referrers);
         for &id in &referrers {
             self.give_up(id);
@@ -369,23 +379,6 @@ impl Definitions {
 }
 
 impl Node {
-    fn new(name: Arc<str>) -> Self {
-        Self {
-            name,
-            object: None,
-            volatile: false,
-            made_from_volatile: false,
-            set_by_calls: false,
-            put_off: None,
-            running: 0,
-            code_bytes: 0,
-            references: Vec::new(),
-            referrers: Vec::new(),
-            digests: None,
-            visited: 0,
-        }
-    }
-
     fn become_value(&mut self, object: Digest, volatile: bool) {
         self.object = Some(object);
         self.volatile = volatile;
@@ -449,14 +442,14 @@ impl Node {
 }
 
 /// Adds what is not in a list yet, and gives it.
-fn add_missing(list: &mut Vec<NameId>, more: &[NameId]) -> Vec<NameId> {
+fn add_missing(list: &mut Edges, more: &[NameId]) -> Edges {
     let before = list.len();
     for id in more {
         if !list.contains(id) {
             list.push(*id);
         }
     }
-    list.split_at(before).1.to_vec()
+    Edges::from_slice(list.split_at(before).1)
 }
 
 impl NameId {

@@ -10,19 +10,18 @@
 use crate::asked::Asked;
 use crate::cache::{Backend, Session};
 use crate::compilation::Compilation;
-use crate::definitions::{NameId, Ordinal, Standing};
+use crate::definitions::Standing;
 use crate::error::EvalError;
 use crate::host::Host;
+use crate::names::Names;
 use crate::outcome::{BypassReason, Outcome};
 use crate::recorder::Recorder;
-use crate::shared::Held;
+use crate::shared::{Held, Sought};
 use crate::statistics::Stopwatch;
 use crate::watch::{Inside, Origin};
-use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::{Code, Hasher, Jit, Loader};
 use rekindle_cache_core::key::Definition;
 use rekindle_cache_core::metadata::BASE;
-use std::ops::Range;
 
 /// How running a factory went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,9 +48,11 @@ pub struct Evaluated<'s, B: Backend> {
 /// Enters a definition's names when its factory has run.
 struct Ending<'s, B: Backend> {
     session: &'s Session<B>,
-    /// There until the names are entered.
-    held: Option<Held<B>>,
+    /// There until the host takes the code.
+    held: Option<Held<'s, B>>,
     ran: Ran,
+    /// The names are entered.
+    is_over: bool,
     /// Until the factory has run, if it came from the cache.
     _inside: Option<Inside<'s>>,
 }
@@ -84,62 +85,6 @@ impl<B: Backend> Running<B> {
     }
 }
 
-/// A definition's place among the session's names, entered when its factory has run.
-pub(crate) struct Names {
-    pub(crate) object: Digest,
-    /// What it defines, what it defines when it is called, and what it refers to. Shared code has them as
-    /// long as the process lives, so they are in one piece.
-    ids: Box<[NameId]>,
-    later_from: u32,
-    references_from: u32,
-    /// Its place among what was put off, if it was: it then has been entered but for its value.
-    pub(crate) put_off: Option<Ordinal>,
-}
-
-impl Names {
-    /// The names of the code of `object`, of which there are `count`, by their numbers.
-    pub(crate) fn new<'n>(
-        object: Digest,
-        count: usize,
-        defines: impl Iterator<Item = &'n str>,
-        defines_later: impl Iterator<Item = &'n str>,
-        references: impl Iterator<Item = &'n str>,
-        mut number: impl FnMut(&str) -> NameId,
-    ) -> Self {
-        let mut ids = Vec::with_capacity(count);
-        ids.extend(defines.map(&mut number));
-        let later_from = ids.len();
-        ids.extend(defines_later.map(&mut number));
-        let references_from = ids.len();
-        ids.extend(references.map(&mut number));
-        // Names have numbers of 32 bits, so no list that could be made has more.
-        let place = |from: usize| u32::try_from(from).unwrap_or(u32::MAX);
-        Self {
-            object,
-            ids: ids.into_boxed_slice(),
-            later_from: place(later_from),
-            references_from: place(references_from),
-            put_off: None,
-        }
-    }
-
-    pub(crate) fn defines(&self) -> &[NameId] {
-        self.part(0..self.later_from as usize)
-    }
-
-    pub(crate) fn defines_later(&self) -> &[NameId] {
-        self.part(self.later_from as usize..self.references_from as usize)
-    }
-
-    pub(crate) fn references(&self) -> &[NameId] {
-        self.part(self.references_from as usize..self.ids.len())
-    }
-
-    fn part(&self, range: Range<usize>) -> &[NameId] {
-        self.ids.get(range).unwrap_or_default()
-    }
-}
-
 impl<B: Backend> Session<B> {
     /// Evaluates a definition up to its factory.
     ///
@@ -162,7 +107,8 @@ impl<B: Backend> Session<B> {
         compile: impl FnOnce(&Recorder<'_>) -> Result<Compilation<B::Unit>, E>,
     ) -> Result<Evaluated<'_, B>, EvalError<E>> {
         let stopwatch = Stopwatch::start_named(&self.counters, definition.name);
-        if let Some(shared) = self.share(definition, host) {
+        let sought = Sought::new(definition, host);
+        if let Some(shared) = (sought.as_ref()).and_then(|sought| self.share(sought, host)) {
             stopwatch.count(&Outcome::Hit);
             self.counters.shared();
             self.counters.saved(shared.compile_ns());
@@ -173,7 +119,7 @@ impl<B: Backend> Session<B> {
         let mut looked = None;
         let mut outcome = match self.cache.kept.as_ref() {
             None => Outcome::Bypass(BypassReason::Off),
-            Some(kept) => match self.look_up_or_lead(kept, &key, Some(definition), host) {
+            Some(kept) => match self.look_up_or_lead(kept, &key, sought.as_ref(), host) {
                 Ok((held, origin)) => {
                     stopwatch.count(&Outcome::Hit);
                     self.cache.report(definition, &Outcome::Hit);
@@ -204,13 +150,19 @@ impl<B: Backend> Session<B> {
         self.cache.note_miss(&asked, &outcome);
         result.map(|loaded| {
             let origin = loaded.origin;
-            self.begun(Held::Own(loaded), outcome, origin)
+            self.begun(Held::Own(Box::new(loaded)), outcome, origin)
         })
     }
 
     /// Hands code over whose factory the host calls next; `origin` says where it came from, unless it was
     /// compiled just now or its factory has run before.
-    fn begun(&self, held: Held<B>, outcome: Outcome, origin: Option<Origin>) -> Evaluated<'_, B> {
+    #[inline]
+    fn begun<'s>(
+        &'s self,
+        held: Held<'s, B>,
+        outcome: Outcome,
+        origin: Option<Origin>,
+    ) -> Evaluated<'s, B> {
         let mut definitions = crate::lock(&self.definitions);
         for &name in held.names().defines() {
             definitions.begin(name);
@@ -220,12 +172,13 @@ impl<B: Backend> Session<B> {
     }
 
     /// Hands over code whose factory the host calls.
-    pub(crate) fn given(
-        &self,
-        held: Held<B>,
+    #[inline]
+    pub(crate) fn given<'s>(
+        &'s self,
+        held: Held<'s, B>,
         outcome: Outcome,
         origin: Option<Origin>,
-    ) -> Evaluated<'_, B> {
+    ) -> Evaluated<'s, B> {
         let watched = origin.as_ref().zip(self.cache.kept.as_ref());
         let inside = watched.and_then(|(origin, kept)| kept.enter(origin));
         Evaluated {
@@ -235,6 +188,7 @@ impl<B: Backend> Session<B> {
                 session: self,
                 held: Some(held),
                 ran: Ran::Failed,
+                is_over: false,
                 _inside: inside,
             },
         }
@@ -267,46 +221,44 @@ impl<B: Backend> Evaluated<'_, B> {
     }
 
     /// Says how the factory went, and gives the outcome.
-    pub fn finish(self, ran: Ran) -> Outcome {
-        self.finish_with_code(ran).0
+    pub fn finish(mut self, ran: Ran) -> Outcome {
+        self.ending.ran = ran;
+        self.ending.end();
+        self.outcome
     }
 
     /// As [`finish`](Self::finish), and gives the handle of the code, by which it can be unloaded, unless it
     /// is [shared](Self::code).
-    pub fn finish_with_code(self, ran: Ran) -> (Outcome, Option<Running<B>>) {
-        let Self {
-            outcome,
-            mut ending,
-            ..
-        } = self;
-        ending.ran = ran;
-        let running = match ending.end() {
+    pub fn finish_with_code(mut self, ran: Ran) -> (Outcome, Option<Running<B>>) {
+        self.ending.ran = ran;
+        self.ending.end();
+        let running = match self.ending.held.take() {
             Some(Held::Own(loaded)) => Some(loaded.running),
             Some(Held::Shared(_)) | None => None,
         };
-        (outcome, running)
+        (self.outcome, running)
     }
 }
 
 impl<B: Backend> Ending<'_, B> {
-    /// Enters the names, and lets go of the code.
-    fn end(&mut self) -> Option<Held<B>> {
-        let held = self.held.take()?;
+    /// Enters the names.
+    fn end(&mut self) {
+        let Some(held) = self.held.as_ref().filter(|_| !self.is_over) else {
+            return;
+        };
+        self.is_over = true;
         let standing = match self.ran {
             Ran::Pure => Standing::Determined,
             Ran::Impure | Ran::Failed => Standing::Volatile,
         };
         let names = held.names();
-        let mut definitions = crate::lock(&self.session.definitions);
         // Code that is shared came in for another.
-        let (bytes, is_shared) = match &held {
+        let (bytes, is_shared) = match held {
             Held::Own(loaded) => (loaded.running.size(), false),
             Held::Shared(_) => (0, true),
         };
+        let mut definitions = crate::lock(&self.session.definitions);
         let superseded = definitions.replace_code(names.defines(), names.object, bytes, is_shared);
-        if let Some(bytes) = superseded {
-            self.session.counters.superseded(bytes);
-        }
         match names.put_off {
             Some(ordinal) => {
                 definitions.caught_up(ordinal, names.defines(), names.object, standing);
@@ -317,7 +269,9 @@ impl<B: Backend> Ending<'_, B> {
             definitions.set_by_calls(name);
         }
         drop(definitions);
-        Some(held)
+        if let Some(bytes) = superseded {
+            self.session.counters.superseded(bytes);
+        }
     }
 }
 

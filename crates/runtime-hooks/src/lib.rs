@@ -13,6 +13,7 @@
 //!
 //! What makes a hit right is written down at [`Recorder`] and in the keys of `rekindle-cache-core`.
 
+mod arena;
 mod asked;
 mod better;
 mod cache;
@@ -30,6 +31,7 @@ mod kept;
 mod look_up;
 mod looks;
 mod modules;
+mod names;
 mod native;
 mod outcome;
 mod outside;

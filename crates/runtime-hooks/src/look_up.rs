@@ -2,19 +2,20 @@
 
 use crate::cache::{Backend, Session};
 use crate::compilation::Compilation;
-use crate::evaluate::{Loaded, Names, Running};
+use crate::evaluate::{Loaded, Running};
 use crate::flights::{EXPENSIVE, Lead, ProcessLock, ProcessTurn, Turn};
 use crate::host::{Bindings, Host};
 use crate::keep::Known;
 use crate::kept::Kept;
+use crate::names::Names;
 use crate::outcome::{Change, MissReason, Outcome, RejectReason};
-use crate::shared::Held;
+use crate::shared::{Held, Sought};
 use crate::watch::Origin;
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::{
     Code, Compiler, DependencyKind, Hasher, ImageRef, LoadFailure, Loader,
 };
-use rekindle_cache_core::key::{Definition, FormKey};
+use rekindle_cache_core::key::FormKey;
 use rekindle_cache_core::metadata::{
     ArchivedDependencyRecord, ArchivedEffectRecord, ArchivedEntry, ArchivedMetadata,
     ArchivedSideTableRecord, BASE, BETTER, NameRole,
@@ -121,12 +122,12 @@ fn gravity(outcome: &Outcome) -> u8 {
 }
 
 /// Code that was found, and where it came from if its factory has not run in this process.
-type Revived<B> = (Held<B>, Option<Origin>);
+type Revived<'s, B> = (Held<'s, B>, Option<Origin>);
 
 impl<B: Backend> Session<B> {
     /// Finds a record that is right now and loads it. Before there is none, records that other processes
     /// have published meanwhile are looked for, and whoever compiles this very definition is waited for.
-    /// Code is shared with what equals the definition that `sharing` names.
+    /// Code is shared with what equals the definition that `sharing` seeks.
     ///
     /// # Errors
     /// Why there is none, and the lead in compiling it, which others wait for until it is dropped.
@@ -134,9 +135,9 @@ impl<B: Backend> Session<B> {
         &self,
         kept: &'k Kept,
         key: &FormKey,
-        sharing: Option<&Definition<'_>>,
+        sharing: Option<&Sought<'_>>,
         host: &dyn Host,
-    ) -> Result<Revived<B>, (Outcome, Leading<'k>)> {
+    ) -> Result<Revived<'_, B>, (Outcome, Leading<'k>)> {
         let store = kept.store();
         let mut missed = match self.look_up(store, key, sharing, host) {
             Ok(loaded) => return Ok(loaded),
@@ -181,9 +182,9 @@ impl<B: Backend> Session<B> {
         &self,
         store: &dyn Store,
         key: &FormKey,
-        sharing: Option<&Definition<'_>>,
+        sharing: Option<&Sought<'_>>,
         host: &dyn Host,
-    ) -> Result<Revived<B>, Missed> {
+    ) -> Result<Revived<'_, B>, Missed> {
         let mut missed = Missed::default();
         let mut damaged_image = None;
         let mut hit = None;
@@ -327,13 +328,13 @@ impl<B: Backend> Session<B> {
     fn revive(
         &self,
         record: &Record<'_>,
-        sharing: Option<&Definition<'_>>,
+        sharing: Option<&Sought<'_>>,
         host: &dyn Host,
-    ) -> Result<Revived<B>, Refused> {
+    ) -> Result<Revived<'_, B>, Refused> {
         let metadata = record.metadata;
         let manifest = &metadata.manifest;
         // Before anything is looked at.
-        let sharing = sharing.and_then(|definition| Some((definition, self.stamp(host)?)));
+        let sharing = sharing.and_then(|sought| Some((sought, self.stamp(host)?)));
         if let Some(reason) = self.stale(manifest.dependencies.iter(), host) {
             return Err(Refused::new(Outcome::Miss(reason)));
         }
@@ -350,8 +351,8 @@ impl<B: Backend> Session<B> {
                 None => Ok(()),
             }
         };
-        if let Some((definition, stamp)) = sharing
-            && let Some(shared) = self.share_checked(definition, stamp, metadata)
+        if let Some((sought, stamp)) = sharing
+            && let Some(shared) = self.share_checked(sought, stamp, metadata)
         {
             repeat()?;
             self.counters.shared();
@@ -368,8 +369,8 @@ impl<B: Backend> Session<B> {
             tier: entry.tier,
         };
         let held = match sharing {
-            Some((definition, stamp)) => self.let_share(definition, loaded, stamp, metadata, host),
-            None => Held::Own(loaded),
+            Some((sought, stamp)) => self.let_share(sought, loaded, stamp, metadata, host),
+            None => Held::Own(Box::new(loaded)),
         };
         Ok((held, origin))
     }

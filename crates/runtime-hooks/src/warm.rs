@@ -17,10 +17,11 @@ use crate::compile::split;
 use crate::crew::{Awaited, Crew, Made};
 use crate::definitions::Ordinal;
 use crate::error::EvalError;
-use crate::evaluate::{Evaluated, Loaded, Names};
+use crate::evaluate::{Evaluated, Loaded};
 use crate::host::Host;
 use crate::keep::Fresh;
 use crate::kept::Kept;
+use crate::names::{Names, NamesRef};
 use crate::outcome::{BypassReason, MissReason, Outcome};
 use crate::recorder::{Recorded, Recorder};
 use crate::shared::Held;
@@ -126,7 +127,7 @@ where
         let mut before = Vec::new();
         loop {
             let refusal = match self.look_up_or_lead(kept, key, None, host) {
-                Ok((Held::Own(loaded), _)) => return Ok(loaded),
+                Ok((Held::Own(loaded), _)) => return Ok(*loaded),
                 // Nobody has let anything be shared without saying which definition it is of.
                 Ok((Held::Shared(_), _)) => return Err(Outcome::Miss(MissReason::New)),
                 Err((refusal, _lead)) => refusal,
@@ -183,7 +184,7 @@ where
         let (source, compilation) = split(compilation);
         // Its object is not there yet, and is not asked for before it is.
         let names = self.names(&compilation, Digest([0; 32]));
-        let ordinal = self.put_off(&names, host);
+        let ordinal = self.put_off(names.as_ref(), host);
         let coming = Coming {
             awaited: crew.take_on(source, &compilation.factory),
             definition: asked.copy(),
@@ -213,13 +214,13 @@ where
         self.cache.report(&asked.definition, &outcome);
         self.cache.note_miss(asked, &outcome);
         PutOff {
-            ordinal: self.put_off(&loaded.names, host),
+            ordinal: self.put_off(loaded.names.as_ref(), host),
             outcome,
             code: Some(Ready::Loaded(loaded)),
         }
     }
 
-    fn put_off(&self, names: &Names, host: &dyn Host) -> Ordinal {
+    fn put_off(&self, names: NamesRef<'_>, host: &dyn Host) -> Ordinal {
         for &name in names.defines() {
             let needed = crate::lock(&self.definitions).needed_before(name, names.references());
             if !needed.is_empty() {
@@ -347,6 +348,6 @@ where
         };
         loaded.names.put_off = Some(put_off.ordinal);
         let origin = loaded.origin;
-        Ok(self.given(Held::Own(loaded), put_off.outcome, origin))
+        Ok(self.given(Held::Own(Box::new(loaded)), put_off.outcome, origin))
     }
 }

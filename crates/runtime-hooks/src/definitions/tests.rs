@@ -1,5 +1,6 @@
 use super::*;
 use proptest::prelude::*;
+use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 
 fn object(text: &str) -> Digest {
