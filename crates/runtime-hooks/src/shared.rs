@@ -25,7 +25,7 @@ use crate::host::Host;
 use crate::names::NamesRef;
 use rekindle_cache_core::artifact::{Code, DependencyKind};
 use rekindle_cache_core::key::Definition;
-use rekindle_cache_core::metadata::{ArchivedEntry, ArchivedMetadata};
+use rekindle_cache_core::metadata::ArchivedMetadata;
 use rustc_hash::{FxHashMap, FxHasher};
 use std::cell::Cell;
 use std::hash::Hasher;
@@ -134,13 +134,12 @@ impl Shared {
         code.is_of(sought.definition).then_some(code)
     }
 
-    /// The code of a definition, made by the compiler of `record` and from its object, which has been checked
-    /// again at `checked`.
+    /// The code of a definition, kept by the record of `metadata`, which has been checked again at `checked`.
     fn check_again(
         &self,
         sought: &Sought<'_>,
         checked: Stamp,
-        record: &ArchivedEntry,
+        metadata: &ArchivedMetadata,
     ) -> Option<SharedCode<'_>> {
         if !sought.may_be_there.get() {
             return None;
@@ -151,9 +150,7 @@ impl Shared {
             return None;
         }
         let code = SharedCode::read(self.accounts.get(entry.account))?;
-        let is_it = code.names().object.0 == record.object_digest
-            && code.tier() == record.tier
-            && code.is_of(sought.definition);
+        let is_it = code.is_of_record(metadata) && code.is_of(sought.definition);
         is_it.then(|| {
             entry.stamp = checked;
             code
@@ -181,15 +178,15 @@ impl<B: Backend> Session<B> {
         code.repeat(host).then_some(code)
     }
 
-    /// The code of an equal definition whose dependencies have been checked since `checked`, made of the
-    /// object of this record.
+    /// The code of an equal definition whose dependencies have been checked since `checked`, if it is that of
+    /// this record.
     pub(crate) fn share_checked(
         &self,
         sought: &Sought<'_>,
         checked: Stamp,
         metadata: &ArchivedMetadata,
     ) -> Option<SharedCode<'_>> {
-        self.shared.check_again(sought, checked, &metadata.entry)
+        self.shared.check_again(sought, checked, metadata)
     }
 
     /// Lets `loaded` be shared by equal definitions from now on, if it can be: what it hangs on was looked
@@ -218,7 +215,7 @@ impl<B: Backend> Session<B> {
                     code,
                     loaded.factory,
                     names,
-                    &metadata.entry,
+                    metadata,
                 )
             }
             _ => None,

@@ -7,7 +7,7 @@ use crate::host::Host;
 use crate::names::{NamesRef, Parts};
 use rekindle_cache_core::artifact::Code;
 use rekindle_cache_core::key::Definition;
-use rekindle_cache_core::metadata::ArchivedEntry;
+use rekindle_cache_core::metadata::ArchivedMetadata;
 use rekindle_cache_core::{Digest, symbol_hash};
 use smallvec::SmallVec;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -21,6 +21,9 @@ struct Head {
     /// What compiling took, when it was compiled.
     compile_ns: u64,
     object: [u8; 32],
+    /// What tells the record that it came from, and so what is said, from others of the definition.
+    object_key: [u8; 32],
+    image: u64,
     /// How many there are of each of the parts that follow.
     exports: u32,
     ids: u32,
@@ -50,15 +53,16 @@ pub(crate) struct SharedCode<'s> {
     said: Fields<'s>,
 }
 
-/// Writes down what there is to keep of `code`, of which `entry` tells. `None` if there is no room.
+/// Writes down what there is to keep of `code`, of which `metadata` tells. `None` if there is no room.
 pub(super) fn write(
     accounts: &Arena,
     definition: &Definition<'_>,
     code: &impl Code,
     factory: *const u8,
     names: NamesRef<'_>,
-    entry: &ArchivedEntry,
+    metadata: &ArchivedMetadata,
 ) -> Option<Piece> {
+    let entry = &metadata.entry;
     let mut exports: SmallVec<[Export; 4]> = SmallVec::new();
     code.for_each_export(&mut |hash, address| {
         exports.push(Export {
@@ -77,6 +81,8 @@ pub(super) fn write(
         factory: factory as u64,
         compile_ns: entry.compile_ns.to_native(),
         object: names.object.0,
+        object_key: metadata.manifest.object_key,
+        image: entry.image_checksum.to_native(),
         exports: u32::try_from(exports.len()).ok()?,
         ids: u32::try_from(names.ids.len()).ok()?,
         later_from: names.parts.later_from,
@@ -141,6 +147,17 @@ impl<'s> SharedCode<'s> {
     /// Which compiler made it.
     pub(crate) fn tier(&self) -> u8 {
         u8::try_from(self.head.tier).unwrap_or_default()
+    }
+
+    /// Whether this is the code of that record, and what is said is what the record has.
+    ///
+    /// The object alone does not tell: it may be the same where a macro makes other names known by now, and
+    /// better code goes by the object that it stands in for.
+    pub(super) fn is_of_record(&self, metadata: &ArchivedMetadata) -> bool {
+        let entry = &metadata.entry;
+        self.head.object_key == metadata.manifest.object_key
+            && self.head.object == entry.object_digest
+            && self.head.image == entry.image_checksum.to_native()
     }
 
     #[inline]
@@ -249,6 +266,8 @@ mod tests {
             factory: 0,
             compile_ns: 0,
             object: [0; 32],
+            object_key: [0; 32],
+            image: 0,
             exports: u32::MAX,
             ids: 0,
             later_from: 0,

@@ -201,3 +201,28 @@ fn effects_are_repeated_for_shared_code_too() {
         "{outcome}"
     );
 }
+
+/// Two records whose code is the same, and whose effects are not.
+#[test]
+fn effects_of_another_record_are_not_repeated() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("name");
+    std::fs::write(&path, "old").expect("it can be written");
+    let cache = in_memory();
+    let mut sums = vouching(&[]);
+    sums.folder = folder.path().to_owned();
+    let session = cache.session();
+    for _ in 0..3 {
+        sums.eval(&session, "a", "tell name");
+    }
+    assert_eq!(shared(&session), 1);
+    std::fs::write(&path, "new").expect("it can be written");
+    session.begin_epoch();
+    for _ in 0..4 {
+        sums.eval(&session, "a", "tell name");
+    }
+    assert!(shared(&session) > 1);
+    let interned = sums.interned.borrow();
+    assert_eq!(interned[..3], ["old", "old", "old"]);
+    assert_eq!(interned[3..], ["new", "new", "new", "new"]);
+}

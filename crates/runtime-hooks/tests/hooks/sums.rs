@@ -28,6 +28,7 @@ use std::sync::Arc;
 /// | `ran NAME` | runs a definition at compile time |
 /// | `read NAME` | reads the interface of one |
 /// | `file NAME`, `files NAME NAME` | reads files of the host's folder |
+/// | `tell NAME` | reads a file of the host's folder, and tells the host its content as a name, as `intern` does |
 /// | `env NAME` | looks at a variable |
 /// | `state KIND NAME` | looks at something of the host's own |
 /// | `peek NAME` | is worth what the host's own state says, and tells nobody that it looked |
@@ -149,6 +150,12 @@ impl Sums {
                 recorder.file(name, content.as_deref());
                 let length = content.map_or(-1, |content| content.len() as i64);
                 builder.ins().iconst(I64, length)
+            } else if let Some(name) = term.strip_prefix("tell ") {
+                let content = std::fs::read_to_string(self.locate(name)).unwrap_or_default();
+                recorder.file(name, Some(content.as_bytes()));
+                recorder.effect("intern", content.as_bytes());
+                self.interned.borrow_mut().push(content);
+                builder.ins().iconst(I64, 0)
             } else if let Some(names) = term.strip_prefix("files ") {
                 recorder.files(&names.split(' ').collect::<Vec<_>>());
                 builder.ins().iconst(I64, 0)
