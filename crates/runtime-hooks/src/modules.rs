@@ -25,6 +25,8 @@ pub struct Module {
     pub addresses: Range<u64>,
     /// The build id, if it has one.
     pub build_id: Option<Digest>,
+    /// The same name to the byte, which need not be text.
+    name: CString,
 }
 
 impl Module {
@@ -44,14 +46,11 @@ impl Module {
         if self.is_executable() {
             return true;
         }
-        let Ok(path) = CString::new(self.path.as_str()) else {
-            return false;
-        };
         // SAFETY: the module is in the process already, so RTLD_NOLOAD runs nothing of it; the handle is
         // never closed, and RTLD_NODELETE makes that last even if others close theirs.
         unsafe {
             let flags = libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
-            !libc::dlopen(path.as_ptr(), flags).is_null()
+            !libc::dlopen(self.name.as_ptr(), flags).is_null()
         }
     }
 
@@ -153,20 +152,21 @@ unsafe extern "C" fn note_module(
     };
     // The executable comes first; some dynamic linkers give it a name, others do not.
     let is_executable = modules.is_empty();
-    let path = if is_executable || name.is_null() {
-        String::new()
+    let name = if is_executable || name.is_null() {
+        c""
     } else {
-        // SAFETY: a name that is not null is a C string that lives as long as the module is loaded.
-        let name = unsafe { CStr::from_ptr(name) };
-        name.to_string_lossy().into_owned()
+        // SAFETY: a name that is not null is a C string that lives as long as the module is loaded, which it
+        // is during the callback.
+        unsafe { CStr::from_ptr(name) }
     };
-    if headers.is_null() || (path.is_empty() && !is_executable) {
+    if headers.is_null() || (name.is_empty() && !is_executable) {
         return 0;
     }
     // SAFETY: `dlpi_phdr` is not null and points to `dlpi_phnum` program headers of a loaded module.
     let headers = unsafe { std::slice::from_raw_parts(headers, usize::from(count)) };
     modules.push(Module {
-        path,
+        path: name.to_string_lossy().into_owned(),
+        name: name.to_owned(),
         addresses: addresses(base, headers),
         build_id: build_id(base, headers),
     });

@@ -102,13 +102,17 @@ impl Process {
         })
     }
 
-    /// The same of any module, which it keeps in the process from now on.
+    /// The same of any module, which it keeps in the process from now on; `None` of one that cannot be kept,
+    /// since code must not be bound to what may go.
     fn pin(&self, address: u64) -> Option<Provided> {
         let modules = self.modules();
         let module = module_of(&modules, address)?;
         let provider = Arc::new(Provider::of(module));
+        if !module.pin() {
+            return None;
+        }
         // A list that is the same now was true of the module when it was pinned.
-        if module.pin() && Arc::ptr_eq(&modules, &self.modules()) {
+        if Arc::ptr_eq(&modules, &self.modules()) {
             let mut pinned = crate::lock(&self.pinned);
             pinned.push(Pinned {
                 addresses: module.addresses.clone(),

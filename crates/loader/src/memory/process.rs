@@ -130,7 +130,7 @@ pub(crate) fn second_hash(name: &str) -> u64 {
 }
 
 /// How often a symbol is looked for that somebody else moves from library to library.
-const TRIES: usize = 16;
+pub(crate) const TRIES: usize = 16;
 
 fn look_up(name: &str) -> Option<ProcessImport> {
     let found = |address, module| ProcessImport {

@@ -1,7 +1,7 @@
 //! Thread-locals of the host's own modules, as the dynamic linker knows them.
 
 use super::descriptor::thread_pointer;
-use crate::memory::process::address_of;
+use crate::memory::process::{TRIES, address_of};
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::sync::{Mutex, PoisonError};
 
@@ -84,24 +84,44 @@ impl HostVariables {
     }
 }
 
+/// The variable `name` in a module that stays in the process from now on.
+fn look_up(name: &str) -> Option<HostVariable> {
+    let symbol = CString::new(name).ok()?;
+    let mut search = module_with(&symbol)?;
+    for _ in 0..TRIES {
+        let is_kept = search.module.as_deref().is_none_or(keep);
+        // Another thread may have closed the library before it was kept, and even opened another, which then
+        // has its number.
+        let again = module_with(&symbol)?;
+        if again.found == search.found && again.module == search.module {
+            return search.found.filter(|_| is_kept);
+        }
+        search = again;
+    }
+    None
+}
+
 /// The dynamic linker gives this thread's address of a thread-local; the module is the one in whose
 /// block that lies.
-fn look_up(name: &str) -> Option<HostVariable> {
-    let address = address_of(&CString::new(name).ok()?)?;
+fn module_with(symbol: &CStr) -> Option<Search> {
     let mut search = Search {
-        address,
+        address: address_of(symbol)?,
         found: None,
         module: None,
     };
     // SAFETY: the callback has the signature that is asked for, and `search` lives through the call.
     unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
-    if let Some(path) = search.module.filter(|path| !path.is_empty()) {
-        let flags = libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
-        // SAFETY: nothing is loaded, so no initialiser runs; the module stays from now on, as code may
-        // refer to it for ever.
-        unsafe { libc::dlopen(path.as_ptr(), flags) };
+    Some(search)
+}
+
+/// Keeps a module in the process, as code may refer to it for ever; `false` if it is not there.
+fn keep(path: &CStr) -> bool {
+    if path.is_empty() {
+        return true;
     }
-    search.found
+    let flags = libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
+    // SAFETY: nothing is loaded, so no initialiser runs.
+    unsafe { !libc::dlopen(path.as_ptr(), flags).is_null() }
 }
 
 struct Search {
