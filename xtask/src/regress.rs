@@ -31,16 +31,17 @@ pub(crate) fn run(steps: &mut Steps, base: &str, tolerance: f64) -> Result<()> {
         shell.create_dir(&sources)?;
         let archive = folder.join("base.tar");
         cmd!(shell, "git archive --output {archive} {commit}").run()?;
+        // Written just now, or cargo would take what it has built of another commit for this one's.
         cmd!(
             shell,
-            "tar --extract --file {archive} --directory {sources}"
+            "tar --extract --touch --file {archive} --directory {sources}"
         )
         .run()?;
-        programs.push(build(shell, &sources, "base")?);
+        programs.push(build(shell, &sources, &folder.join("target"), "base")?);
         Ok(())
     })?;
     steps.step("build this one", |shell| {
-        programs.push(build(shell, root(), "this")?);
+        programs.push(build(shell, root(), &target_folder(shell)?, "this")?);
         Ok(())
     })?;
     let [base, this] = &*programs else {
@@ -77,10 +78,9 @@ fn folder(shell: &Shell) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Builds the benchmarks of `sources` and keeps the program under `name`. Both builds share what comes from
-/// elsewhere.
-fn build(shell: &Shell, sources: &Path, name: &str) -> Result<PathBuf> {
-    let target = target_folder(shell)?;
+/// Builds the benchmarks of `sources` in `target` and keeps the program under `name`. Each commit has a folder of
+/// its own: cargo tells packages of two workspaces apart by their paths within these, which are the same.
+fn build(shell: &Shell, sources: &Path, target: &Path, name: &str) -> Result<PathBuf> {
     let kept = folder(shell)?.join(format!("benches-{name}"));
     let _sources = shell.push_dir(sources);
     cmd!(
