@@ -169,7 +169,11 @@ fn move_table(table: &mut [u8], moved: i64) -> Option<()> {
     Some(())
 }
 
-/// The debug information of all images, by the names of sections.
+/// Sections of debug information that a file can have: compilers write some twenty. The format counts
+/// sections in 16 bits.
+const MOST_TABLES: usize = 1000;
+
+/// The debug information of all images, by the names of sections; none if they have too many names.
 fn debug_information<'a>(images: &[LoadedImage<'a>]) -> Vec<(&'a str, Vec<u8>)> {
     let mut all: Vec<(&str, Vec<u8>)> = Vec::new();
     for image in images {
@@ -177,6 +181,9 @@ fn debug_information<'a>(images: &[LoadedImage<'a>]) -> Vec<(&'a str, Vec<u8>)> 
         let mut placed = Vec::new();
         for &(name, address, bytes) in image.tables.iter().filter(is_debug) {
             let known = all.iter().position(|(other, _)| *other == name);
+            if known.is_none() && all.len() == MOST_TABLES {
+                return Vec::new();
+            }
             let number = known.unwrap_or_else(|| {
                 all.push((name, Vec::new()));
                 all.len() - 1
@@ -274,4 +281,33 @@ fn file(machine: u16, mut sections: Vec<Section>) -> Vec<u8> {
         place.copy_from_slice(&header);
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object::{Object, ObjectSection};
+
+    #[test]
+    fn debug_information_with_too_many_names_is_left_out() {
+        for count in [MOST_TABLES, MOST_TABLES + 1, 66_000] {
+            let names: Vec<String> = (0..count).map(|n| format!(".debug_{n}")).collect();
+            let image = LoadedImage {
+                base: 0x1000,
+                text: 0x1000..0x1010,
+                functions: vec![(0x1000..0x1010, "test")],
+                unwind: None,
+                tables: names.iter().map(|name| (&**name, 0, &b"x"[..])).collect(),
+            };
+            let file = write(crate::image::format::MACHINE_HERE, &[image]);
+            let file = object::File::parse(&*file).expect("it is an ELF file");
+            let is_debug = |name: &str| name.starts_with(".debug_");
+            let sections = file
+                .sections()
+                .filter(|section| section.name().is_ok_and(is_debug));
+            let expected = if count == MOST_TABLES { count } else { 0 };
+            assert_eq!(sections.count(), expected);
+            assert!(file.symbols().count() == 1 && file.section_by_name(".text").is_some());
+        }
+    }
 }

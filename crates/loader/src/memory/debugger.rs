@@ -7,7 +7,8 @@
 //! [`BATCH`] of them.
 //!
 //! Other compilers in the process use the same list by the same names, which are weak for that reason.
-//! There is one lock for those who use this one.
+//! There is one lock for those who use this one, but not for the others: they may write to an entry that was
+//! taken out just now. So entries are never freed, only used again.
 
 use crate::code::NamedTable;
 use crate::image::format::MACHINE_HERE;
@@ -16,7 +17,7 @@ use rekindle_cache_core::fork::PerProcess;
 use std::arch::global_asm;
 use std::ops::Range;
 use std::ptr;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// Images that are told of by one file once there are so many.
 const BATCH: usize = 64;
@@ -64,13 +65,29 @@ struct Entry {
     size: u64,
 }
 
-/// Guards the list.
-static LIST: LazyLock<PerProcess<Mutex<()>>> = LazyLock::new(|| PerProcess::new(|| Mutex::new(())));
+/// An entry that is in no list.
+struct Spare(*mut Entry);
+
+// SAFETY: the entry is used under the list's lock.
+unsafe impl Send for Spare {}
+
+/// Guards the list, and keeps the entries that can be used again.
+static LIST: LazyLock<PerProcess<Mutex<Vec<Spare>>>> =
+    LazyLock::new(|| PerProcess::new(Mutex::default));
 
 /// What one loader has told.
-#[derive(Default)]
 pub(crate) struct Debugger {
     told: Mutex<Vec<Told>>,
+}
+
+impl Default for Debugger {
+    fn default() -> Self {
+        // A process that forks in the middle of this would leave the child waiting for ever.
+        LazyLock::force(&LIST);
+        Self {
+            told: Mutex::default(),
+        }
+    }
 }
 
 /// A file, and the images that it tells of.
@@ -188,61 +205,78 @@ unsafe impl Send for Registered {}
 impl Registered {
     fn new(file: Vec<u8>) -> Self {
         let size = file.len() as u64;
-        let entry = Box::into_raw(Box::new(Entry {
-            next: ptr::null_mut(),
-            previous: ptr::null_mut(),
-            file: Box::into_raw(file.into_boxed_slice()).cast(),
-            size,
-        }));
-        change(REGISTER, entry, |list| {
-            // SAFETY: the entry is new, and those of the list are there while they are in it.
-            unsafe {
-                (*entry).next = list.first;
-                if let Some(next) = list.first.as_mut() {
-                    next.previous = entry;
-                }
+        let file = Box::into_raw(file.into_boxed_slice()).cast();
+        let mut spare = lock();
+        let entry = match spare.pop() {
+            Some(Spare(entry)) => entry,
+            None => Box::into_raw(Box::new(Entry {
+                next: ptr::null_mut(),
+                previous: ptr::null_mut(),
+                file: ptr::null(),
+                size: 0,
+            })),
+        };
+        // SAFETY: the lock is held. The entry is in no list, and no entry is ever freed.
+        unsafe {
+            let list = &raw mut __jit_debug_descriptor;
+            let next = (*list).first;
+            entry.write(Entry {
+                next,
+                previous: ptr::null_mut(),
+                file,
+                size,
+            });
+            if !next.is_null() {
+                (*next).previous = entry;
             }
-            list.first = entry;
-        });
+            (*list).first = entry;
+            tell(REGISTER, entry);
+        }
         Self { entry }
     }
 
     /// Takes it out of the list.
     fn unregister(self) {
         let entry = self.entry;
-        change(UNREGISTER, entry, |list| {
-            // SAFETY: the entry and its neighbours are in the list.
-            unsafe {
-                let (next, previous) = ((*entry).next, (*entry).previous);
-                if let Some(next) = next.as_mut() {
-                    next.previous = previous;
-                }
-                match previous.as_mut() {
-                    Some(previous) => previous.next = next,
-                    None => list.first = next,
-                }
-            }
-        });
-        // SAFETY: both were made by `new`, and nobody knows them any more.
+        let mut spare = lock();
+        // SAFETY: the lock is held. The entry is in the list, and so are its neighbours, or were: this one's
+        // are never freed, and others free theirs as they may. The file was made by `new`, and the entry
+        // forgets it.
         unsafe {
-            let entry = Box::from_raw(entry);
-            let file = ptr::slice_from_raw_parts_mut(entry.file.cast_mut(), entry.size as usize);
-            drop(Box::from_raw(file));
+            let list = &raw mut __jit_debug_descriptor;
+            let (next, previous) = ((*entry).next, (*entry).previous);
+            if !next.is_null() {
+                (*next).previous = previous;
+            }
+            if !previous.is_null() {
+                (*previous).next = next;
+            } else if (*list).first == entry {
+                (*list).first = next;
+            }
+            tell(UNREGISTER, entry);
+            let (file, size) = ((*entry).file.cast_mut(), (*entry).size as usize);
+            ((*entry).file, (*entry).size) = (ptr::null(), 0);
+            drop(Box::from_raw(ptr::slice_from_raw_parts_mut(file, size)));
         }
+        spare.push(Spare(entry));
     }
 }
 
-/// Changes the list by `change`, and says so to whoever stops in the function.
-fn change(action: u32, entry: *mut Entry, change: impl FnOnce(&mut Descriptor)) {
-    let _guard = LIST.get().lock().unwrap_or_else(PoisonError::into_inner);
+fn lock() -> MutexGuard<'static, Vec<Spare>> {
+    LIST.get().lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Says to whoever stops in the function what has changed.
+///
+/// # Safety
+/// The list's lock is held, and `entry` is an entry.
+unsafe fn tell(action: u32, entry: *mut Entry) {
     // SAFETY: the lock is held, and others keep to theirs as well as they can; a debugger looks while the
     // process stands still.
     unsafe {
         let list = &raw mut __jit_debug_descriptor;
-        let list = &mut *list;
-        change(list);
-        list.action = action;
-        list.relevant = entry;
+        (*list).action = action;
+        (*list).relevant = entry;
         __jit_debug_register_code();
     }
 }
@@ -250,7 +284,7 @@ fn change(action: u32, entry: *mut Entry, change: impl FnOnce(&mut Descriptor)) 
 /// How many files the list has now: of all who use it.
 #[cfg(test)]
 fn count() -> usize {
-    let _guard = LIST.get().lock().unwrap_or_else(PoisonError::into_inner);
+    let _guard = lock();
     // SAFETY: the lock is held.
     let mut at = unsafe { __jit_debug_descriptor.first };
     let mut count = 0;
@@ -278,6 +312,37 @@ mod tests {
             unwind: None,
             tables: Vec::new(),
         }
+    }
+
+    /// Part of the test below, as the list is the whole process's.
+    fn another_compiler_writes_to_the_list_meanwhile(debugger: &Debugger) {
+        // SAFETY: it is a byte of an array.
+        unsafe { debugger.loaded(image(0)) };
+        let entry = debugger.told.lock().expect("nothing failed")[0].entry.entry;
+        let mut foreign = Entry {
+            next: entry,
+            previous: ptr::null_mut(),
+            file: ptr::null(),
+            size: 0,
+        };
+        // SAFETY: no other test changes the list. The other compiler has got as far as this.
+        unsafe { __jit_debug_descriptor.first = &raw mut foreign };
+        debugger.unloaded(image(0).base);
+        // SAFETY: as before; the entry that it was about to write to is still there, without its file.
+        unsafe {
+            let first = __jit_debug_descriptor.first;
+            assert_eq!(first, &raw mut foreign);
+            assert!((*entry).file.is_null() && (*entry).size == 0);
+            (*entry).previous = &raw mut foreign;
+            __jit_debug_descriptor.first = ptr::null_mut();
+        }
+        let spare = lock().len();
+        assert!(spare >= BATCH);
+        // SAFETY: it is a byte of an array.
+        unsafe { debugger.loaded(image(0)) };
+        let left = lock().len();
+        assert_eq!((left, count()), (spare - 1, 1));
+        debugger.unloaded(image(0).base);
     }
 
     #[test]
@@ -314,5 +379,6 @@ mod tests {
         }
         assert_eq!((files(), count()), (0, before));
         debugger.unloaded(image(0).base);
+        another_compiler_writes_to_the_list_meanwhile(&debugger);
     }
 }
