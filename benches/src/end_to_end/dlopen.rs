@@ -85,6 +85,7 @@ pub(super) fn start(place: &Place) -> Result<Box<dyn Peer>> {
 impl Peer for Dlopen {
     fn bring_back(&mut self, number: usize) -> Result<u64> {
         let path = files::path(&self.libraries, number, "so");
+        ensure!(path.exists(), "no more libraries were prepared");
         let factory = open(&path, &format!("factory_{number}"))?;
         // SAFETY: the library was made of one of the language's definitions.
         Ok(unsafe { call(factory) })
