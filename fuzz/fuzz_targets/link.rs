@@ -1,6 +1,6 @@
 //! Links any bytes: one object, or two where a second begins among them. What comes out has to be an
-//! image, and to be in proportion; nothing of it runs. Code for the low 2 GiB is welcome; an image of other
-//! code is the same where it is not.
+//! image, and to be in proportion; nothing of it runs. Code for the low 2 GiB is welcome; what is taken
+//! where it is not makes the same image.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -29,9 +29,10 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(image.bytes.len() <= bytes.len() * 10 + (64 << 10));
             let description = check(&image.bytes).expect("the linker makes valid images");
             let usual = NativeLoader::new().prepare_objects(&objects[..count], &["test"]);
-            match description.is_low() {
-                false => assert!(usual.is_ok_and(|usual| usual.bytes == image.bytes)),
-                true => assert!(usual.is_err()),
+            // An image that only this loader makes need not be low: where every address that such code wants is of
+            // something outside, all of them are borrowed from slots.
+            if let Ok(usual) = usual {
+                assert!(!description.is_low() && usual.bytes == image.bytes);
             }
         }
         Err(LoadError::Link(error)) => assert!(!error.to_string().is_empty()),
