@@ -3,8 +3,9 @@
 //! A forked child has neither its parent's worker nor a right to its parent's locks, so it opens the
 //! store anew when it first asks for it. What the parent had not flushed by then is the parent's.
 
-use crate::better::{Caution, Improver};
+use crate::better::Caution;
 use crate::flights::Flights;
+use crate::improver::Improver;
 use crate::keep::Unmade;
 use crate::looks::Looks;
 use crate::outcome::{MissReason, Outcome, RejectReason};

@@ -26,6 +26,7 @@ mod evaluate;
 mod explain;
 mod flights;
 mod host;
+mod improver;
 mod keep;
 mod kept;
 mod look_up;
