@@ -12,13 +12,14 @@
 //! A hit that is chosen costs the evaluating thread what the front end takes, since there is no unit
 //! otherwise. A host may also [say so](crate::Session::improve).
 //!
-//! Who does the work, and when, is in `improver.rs`.
+//! The work is a [job](crate::jobs) for idle time. At most [`QUEUE`] wait; closing the cache drops those that do, unless it
+//! [was told](Improving::at_close) to wait.
 
 use crate::asked::Copied;
 use crate::cache::{Backend, Session};
 use crate::compilation::Compilation;
 use crate::host::Host;
-use crate::improver::Improver;
+use crate::jobs::Jobs;
 use crate::kept::Kept;
 use crate::recorder::Recorder;
 use crate::watch::{Origin, Watch};
@@ -41,6 +42,9 @@ const LIBCALLS: [&str; 12] = [
     "memcpy", "memmove", "memset", "memcmp", "bcmp", "strlen", "fmod", "fma", "floor", "ceil",
     "trunc", "round",
 ];
+
+/// How many units may wait.
+const QUEUE: usize = 256;
 
 /// A compiler that takes longer, for better code of the same units.
 pub trait BetterCompiler<U>: Send + Sync {
@@ -88,6 +92,16 @@ impl Default for Improving {
 
 /// Is told of a definition for which there is better code from now on, on the thread that made it.
 pub type BetterListener = dyn Fn(&Definition<'_>) + Send + Sync;
+
+/// What makes code better, for `store` to keep.
+pub(crate) fn improver(store: Arc<dyn Store>) -> Jobs {
+    Jobs::in_idle_time(
+        "rekindle-better",
+        QUEUE,
+        "code could not be made better",
+        store,
+    )
+}
 
 /// A unit whose code is to be made better.
 pub(crate) struct Candidate<U> {
@@ -178,7 +192,7 @@ impl<B: Backend> Session<B> {
         host: &dyn Host,
         compile: impl FnOnce(&Recorder<'_>) -> Result<Compilation<B::Unit>, E>,
     ) -> bool {
-        if !kept.improver().is_some_and(Improver::has_room) {
+        if !kept.improver().is_some_and(Jobs::has_room) {
             return false;
         }
         let recorder = Recorder::new(host, &self.definitions, &self.outside);

@@ -3,9 +3,9 @@
 //! A forked child has neither its parent's worker nor a right to its parent's locks, so it opens the
 //! store anew when it first asks for it. What the parent had not flushed by then is the parent's.
 
-use crate::better::Caution;
+use crate::better::{self, Caution};
 use crate::flights::Flights;
-use crate::improver::Improver;
+use crate::jobs::Jobs;
 use crate::keep::Unmade;
 use crate::looks::Looks;
 use crate::outcome::{MissReason, Outcome, RejectReason};
@@ -13,7 +13,7 @@ use crate::report::JournalQueue;
 use crate::settings::{Mode, Settings};
 use crate::statistics::Ledger;
 use crate::unmade::Deferring;
-use crate::verify::Verifier;
+use crate::verify;
 use crate::watch::{Inside, Origin, Watch};
 use crate::worker::{QUEUE_BYTES, Worker};
 use rekindle_cache_core::Digest;
@@ -49,9 +49,9 @@ struct Opened {
     /// There where deaths are to be noted.
     watch: Option<Arc<Watch>>,
     looks: Looks,
-    verifier: Verifier,
+    verifier: Jobs,
     /// There if the backend has a better compiler.
-    improver: Option<Improver>,
+    improver: Option<Jobs>,
     /// That of the store's files, if it may be written to.
     folder: Option<PathBuf>,
 }
@@ -123,7 +123,7 @@ impl Kept {
             });
             let store = Arc::new(Deferring::new(store));
             let written = Arc::<Deferring>::clone(&store);
-            let improver = improves.then(|| Improver::new(Arc::<Deferring>::clone(&store)));
+            let improver = improves.then(|| better::improver(Arc::<Deferring>::clone(&store)));
             Opened {
                 worker: Worker::new(written, journal.clone()),
                 journal,
@@ -132,7 +132,7 @@ impl Kept {
                 deaths: deaths.map(Arc::new),
                 watch,
                 looks: Looks::new(),
-                verifier: Verifier::default(),
+                verifier: verify::verifier(),
                 improver,
                 folder,
             }
@@ -168,12 +168,12 @@ impl Kept {
     }
 
     /// Compares hits with what they compile to now.
-    pub(crate) fn verifier(&self) -> &Verifier {
+    pub(crate) fn verifier(&self) -> &Jobs {
         &self.opened.get().verifier
     }
 
     /// Makes code better, if that is to be done.
-    pub(crate) fn improver(&self) -> Option<&Improver> {
+    pub(crate) fn improver(&self) -> Option<&Jobs> {
         self.opened.get().improver.as_ref()
     }
 
@@ -244,18 +244,7 @@ impl Kept {
     pub(crate) fn flush(&self) -> Result<(), StoreError> {
         match self.is_read_only {
             true => Ok(()),
-            false => {
-                let journal = self.journal();
-                if let Some(journal) = &journal {
-                    journal.write();
-                    journal.write_statistics();
-                }
-                let flushed = self.store().flush();
-                if let Some(journal) = &journal {
-                    journal.write_history(self.store().statistics());
-                }
-                flushed
-            }
+            false => self.opened.get().worker.flush(),
         }
     }
 }
@@ -267,15 +256,14 @@ impl Drop for Kept {
             return;
         };
         let improver = opened.improver.as_ref();
-        let has_to_wait =
-            opened.verifier.is_running() || improver.is_some_and(Improver::is_running);
+        let has_to_wait = opened.verifier.is_running() || improver.is_some_and(Jobs::is_running);
         if has_to_wait && !self.is_read_only {
             // Whatever takes long here, what was put is not to be lost for it.
             opened.worker.flush_soon();
         }
         // First: it removes what was wrong.
         let began = Instant::now();
-        if !opened.verifier.stop(self.deadline) {
+        if !opened.verifier.stop(self.deadline, Duration::ZERO) {
             tracing::warn!("not all hits that were chosen were verified: compiling takes too long");
         }
         let whole = self.deadline.saturating_add(self.at_close);

@@ -15,6 +15,7 @@
 
 mod arena;
 mod asked;
+mod background;
 mod better;
 mod cache;
 mod compilation;
@@ -26,7 +27,7 @@ mod evaluate;
 mod explain;
 mod flights;
 mod host;
-mod improver;
+mod jobs;
 mod keep;
 mod kept;
 mod look_up;

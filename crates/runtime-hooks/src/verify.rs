@@ -15,6 +15,7 @@ use crate::asked::Copied;
 use crate::cache::{Backend, Session};
 use crate::compilation::Compilation;
 use crate::host::Host;
+use crate::jobs::Jobs;
 use crate::kept::Kept;
 use crate::outcome::{Outcome, RejectReason};
 use crate::recorder::Recorder;
@@ -22,12 +23,9 @@ use crate::report::{Event, Noted};
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::Compiler;
 use rekindle_cache_core::key::{Definition, FormKey};
-use std::collections::VecDeque;
-use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How many units may wait.
 const QUEUE: usize = 64;
@@ -143,134 +141,9 @@ fn compare<B: Backend>(backend: &B, unit: &B::Unit, expected: &Digest) -> Result
     }
 }
 
-type Job = Box<dyn FnOnce() + Send>;
-
-/// Compares on a thread of its own, which is started when there is something to compare.
-#[derive(Default)]
-pub(crate) struct Verifier {
-    shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-#[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    waiting: VecDeque<Job>,
-    /// What waits, and what is under way.
-    unfinished: usize,
-    must_stop: bool,
-    is_started: bool,
-    has_ended: bool,
-}
-
-impl Verifier {
-    /// Whether it has a thread, so that stopping it may take time.
-    pub(crate) fn is_running(&self) -> bool {
-        crate::lock(&self.thread).is_some()
-    }
-
-    fn has_room(&self) -> bool {
-        crate::lock(&self.shared.state).waiting.len() < QUEUE
-    }
-
-    fn add(&self, job: Job) {
-        let must_start = {
-            let mut state = crate::lock(&self.shared.state);
-            state.waiting.push_back(job);
-            state.unfinished += 1;
-            !std::mem::replace(&mut state.is_started, true)
-        };
-        self.shared.changed.notify_all();
-        if must_start {
-            let shared = Arc::clone(&self.shared);
-            let builder = std::thread::Builder::new().name("rekindle-verify".to_owned());
-            match builder.spawn(move || shared.run()) {
-                Ok(thread) => *crate::lock(&self.thread) = Some(thread),
-                // The queue fills, and then nothing is verified.
-                Err(error) => tracing::debug!(%error, "no thread for verification"),
-            }
-        }
-    }
-
-    /// Waits until what was added has been compared; `false` if that takes longer than `deadline`.
-    pub(crate) fn wait(&self, deadline: Duration) -> bool {
-        let state = crate::lock(&self.shared.state);
-        let is_busy = |state: &mut State| state.unfinished > 0 && !state.has_ended;
-        let changed = &self.shared.changed;
-        let waited = changed.wait_timeout_while(state, deadline, is_busy);
-        let state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        state.unfinished == 0
-    }
-
-    /// Compares what waits and ends the thread; `false` if that takes longer than `deadline`.
-    pub(crate) fn stop(&self, deadline: Duration) -> bool {
-        let Some(thread) = crate::lock(&self.thread).take() else {
-            return true;
-        };
-        let mut state = crate::lock(&self.shared.state);
-        state.must_stop = true;
-        self.shared.changed.notify_all();
-        let changed = &self.shared.changed;
-        let waited = changed.wait_timeout_while(state, deadline, |state| !state.has_ended);
-        let mut state = match waited {
-            Ok((state, _)) => state,
-            Err(poisoned) => poisoned.into_inner().0,
-        };
-        // The one under way is the last.
-        let left = std::mem::take(&mut state.waiting);
-        let has_ended = state.has_ended;
-        drop(state);
-        drop(left);
-        if has_ended {
-            let _ = thread.join();
-        }
-        has_ended
-    }
-}
-
-impl Shared {
-    fn run(&self) {
-        let _ended = Ended(self);
-        while let Some(job) = self.next() {
-            // A compiler that panics on what it has compiled before says nothing of the record.
-            if std::panic::catch_unwind(AssertUnwindSafe(job)).is_err() {
-                tracing::warn!("a hit could not be verified: the compiler panicked");
-            }
-            crate::lock(&self.state).unfinished -= 1;
-            self.changed.notify_all();
-        }
-    }
-
-    fn next(&self) -> Option<Job> {
-        let mut state = crate::lock(&self.state);
-        loop {
-            if let Some(job) = state.waiting.pop_front() {
-                return Some(job);
-            }
-            if state.must_stop {
-                return None;
-            }
-            state = match self.changed.wait(state) {
-                Ok(state) => state,
-                Err(poisoned) => poisoned.into_inner(),
-            };
-        }
-    }
-}
-
-/// Says that the thread has ended, however it did.
-struct Ended<'a>(&'a Shared);
-
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        crate::lock(&self.0.state).has_ended = true;
-        self.0.changed.notify_all();
-    }
+/// What compares.
+pub(crate) fn verifier() -> Jobs {
+    Jobs::at_once("rekindle-verify", QUEUE, "a hit could not be verified")
 }
 
 #[cfg(test)]
@@ -291,23 +164,5 @@ mod tests {
             let chosen = chosen(rate);
             assert!(chosen.abs_diff(about) <= 1, "{chosen} of 1000 at {rate}");
         }
-    }
-
-    #[test]
-    fn what_waits_is_compared_before_it_ends() {
-        let verifier = Verifier::default();
-        let done = Arc::new(AtomicU32::new(0));
-        for number in 0..QUEUE {
-            let done = Arc::clone(&done);
-            assert!(verifier.has_room());
-            verifier.add(Box::new(move || {
-                done.fetch_add(1, Ordering::Relaxed);
-                assert_ne!(number, 3, "a panic ends nothing else");
-            }));
-        }
-        assert!(verifier.wait(Duration::from_secs(60)));
-        assert_eq!(done.load(Ordering::Relaxed), 64);
-        assert!(verifier.stop(Duration::from_secs(60)));
-        assert_eq!(done.load(Ordering::Relaxed), 64);
     }
 }

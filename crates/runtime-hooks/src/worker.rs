@@ -14,10 +14,11 @@
 //! that take longer than the deadline, the worker is left behind with what it is waiting for, which is
 //! said in a warning; it uses nothing of the cache but the store, which it holds.
 
+use crate::background::{Background, End, Shared};
 use crate::report::JournalQueue;
 use rekindle_cache_core::store::{Store, StoreError};
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::JoinHandle;
+use std::sync::Arc;
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 /// How much may wait to be written before a put writes it.
@@ -31,18 +32,15 @@ const QUIET: Duration = Duration::from_millis(1000);
 
 /// Writes what a store was given, on a thread of its own.
 pub(crate) struct Worker {
-    shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Background<State>,
+    writing: Writing,
 }
 
-struct Shared {
+/// What is written to.
+#[derive(Clone)]
+struct Writing {
     store: Arc<dyn Store>,
     journal: Option<Arc<JournalQueue>>,
-    state: Mutex<State>,
-    /// There is something to do.
-    wake: Condvar,
-    /// The thread has ended.
-    ended: Condvar,
 }
 
 #[derive(Default)]
@@ -55,7 +53,6 @@ struct State {
     is_asleep: bool,
     must_stop: bool,
     must_flush: bool,
-    has_ended: bool,
     /// How the last flush went.
     flushed: Option<Result<(), StoreError>>,
 }
@@ -64,81 +61,57 @@ impl Worker {
     /// A worker for `store`, which has nothing to do yet.
     pub(crate) fn new(store: Arc<dyn Store>, journal: Option<Arc<JournalQueue>>) -> Self {
         Self {
-            shared: Arc::new(Shared {
-                store,
-                journal,
-                state: Mutex::default(),
-                wake: Condvar::new(),
-                ended: Condvar::new(),
-            }),
-            thread: Mutex::default(),
+            thread: Background::new(State::default()),
+            writing: Writing { store, journal },
         }
     }
 
     /// Says that something was put.
     pub(crate) fn note_put(&self) {
-        let must_start = {
-            let mut state = crate::lock(&self.shared.state);
-            let is_first = state.last_put.is_none();
+        let shared = self.thread.shared();
+        let is_first = {
+            let mut state = shared.lock();
             let now = Instant::now();
             state.dirty_since.get_or_insert(now);
-            state.last_put = Some(now);
             if std::mem::take(&mut state.is_asleep) {
-                self.shared.wake.notify_one();
+                shared.notify();
             }
-            is_first
+            state.last_put.replace(now).is_none()
         };
-        if must_start {
-            self.start();
-        }
-    }
-
-    fn start(&self) {
-        let shared = Arc::clone(&self.shared);
-        let builder = std::thread::Builder::new().name("rekindle".to_owned());
-        match builder.spawn(move || shared.run()) {
-            Ok(thread) => *crate::lock(&self.thread) = Some(thread),
-            // Then the puts write by themselves when much has gathered, and closing flushes.
-            Err(error) => tracing::debug!(%error, "no thread for the cache's worker"),
+        if is_first {
+            let writing = self.writing.clone();
+            let builder = Builder::new().name("rekindle".to_owned());
+            // Without one the puts write by themselves when much has gathered, and closing flushes.
+            self.thread
+                .start(builder, move |shared| writing.run(shared));
         }
     }
 
     /// Has the thread flush what was put so far, if there is anything, without being waited for.
     pub(crate) fn flush_soon(&self) {
-        let mut state = crate::lock(&self.shared.state);
+        let shared = self.thread.shared();
+        let mut state = shared.lock();
         state.must_flush = true;
         state.is_asleep = false;
-        self.shared.wake.notify_one();
+        shared.notify();
+    }
+
+    /// Makes what was put durable and visible to other processes, on the calling thread.
+    pub(crate) fn flush(&self) -> Result<(), StoreError> {
+        self.writing.flush()
     }
 
     /// Ends the thread, which finishes the step that it is at, and flushes the store. `None` if it did not
     /// end within `deadline`.
     pub(crate) fn stop(&self, deadline: Duration) -> Option<Result<(), StoreError>> {
-        let Some(thread) = crate::lock(&self.thread).take() else {
-            return Some(self.shared.flush());
-        };
-        let mut state = crate::lock(&self.shared.state);
-        state.must_stop = true;
-        self.shared.wake.notify_one();
-        let waited =
-            (self.shared.ended).wait_timeout_while(state, deadline, |state| !state.has_ended);
-        let mut state = match waited {
-            Ok((state, _)) => state,
-            Err(poisoned) => poisoned.into_inner().0,
-        };
-        let flushed = state.flushed.take();
-        let has_ended = state.has_ended;
-        drop(state);
-        if !has_ended {
-            return None;
-        }
-        // It has nothing left to do but to return.
-        let panicked = thread.join().is_err();
-        match flushed {
-            Some(flushed) => Some(flushed),
-            None => {
-                debug_assert!(panicked, "a worker that ends by itself has flushed");
-                Some(self.shared.flush())
+        match self.thread.stop(|state| state.must_stop = true, deadline) {
+            End::Late => None,
+            // It flushes when it comes to its end.
+            End::Own => Some(Ok(())),
+            End::None | End::Ended => {
+                let flushed = self.thread.shared().lock().flushed.take();
+                // Without a thread, or with one that panicked, nobody has done it.
+                Some(flushed.unwrap_or_else(|| self.writing.flush()))
             }
         }
     }
@@ -152,15 +125,14 @@ enum Step {
     Stop,
 }
 
-impl Shared {
-    fn run(&self) {
-        let _ended = Ended(self);
+impl Writing {
+    fn run(&self, shared: &Shared<State>) {
         let mut is_sealed = true;
         loop {
-            let done = match self.next(is_sealed) {
+            let done = match next(shared, is_sealed) {
                 Step::Stop => {
                     let flushed = self.flush();
-                    crate::lock(&self.state).flushed = Some(flushed);
+                    shared.lock().flushed = Some(flushed);
                     return;
                 }
                 Step::Write => {
@@ -179,10 +151,11 @@ impl Shared {
                     if let Some(journal) = &self.journal {
                         journal.write_statistics();
                     }
-                    let done = self.store.flush().and_then(|()| match self.must_stop() {
-                        true => Ok(()),
-                        false => self.store.maintain(),
-                    });
+                    let mut done = self.store.flush();
+                    let must_stop = shared.lock().must_stop;
+                    if done.is_ok() && !must_stop {
+                        done = self.store.maintain();
+                    }
                     self.write_history();
                     done
                 }
@@ -191,44 +164,6 @@ impl Shared {
             if let Err(error) = done {
                 tracing::debug!(%error, "the cache's worker met a fault");
             }
-        }
-    }
-
-    /// Waits until there is something to do.
-    fn next(&self, is_sealed: bool) -> Step {
-        let mut state = crate::lock(&self.state);
-        loop {
-            if state.must_stop {
-                return Step::Stop;
-            }
-            if std::mem::take(&mut state.must_flush)
-                && (state.dirty_since.take().is_some() || !is_sealed)
-            {
-                return Step::Flush;
-            }
-            let since_put = state.last_put.map_or(QUIET, |put| put.elapsed());
-            let gathered = state.dirty_since.map(|since| since.elapsed());
-            let wait = match gathered {
-                Some(gathered) if gathered >= GATHER => {
-                    state.dirty_since = None;
-                    return Step::Write;
-                }
-                Some(gathered) => GATHER - gathered,
-                None if !is_sealed && since_put >= QUIET => return Step::Seal,
-                None if !is_sealed => QUIET - since_put,
-                None => {
-                    state.is_asleep = true;
-                    state = match self.wake.wait(state) {
-                        Ok(state) => state,
-                        Err(poisoned) => poisoned.into_inner(),
-                    };
-                    continue;
-                }
-            };
-            state = match self.wake.wait_timeout(state, wait) {
-                Ok((state, _)) => state,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
         }
     }
 
@@ -247,18 +182,36 @@ impl Shared {
             journal.write_history(self.store.statistics());
         }
     }
-
-    fn must_stop(&self) -> bool {
-        crate::lock(&self.state).must_stop
-    }
 }
 
-/// Says that the thread has ended, however it did.
-struct Ended<'a>(&'a Shared);
-
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        crate::lock(&self.0.state).has_ended = true;
-        self.0.ended.notify_all();
+/// Waits until there is something to do.
+fn next(shared: &Shared<State>, is_sealed: bool) -> Step {
+    let mut state = shared.lock();
+    loop {
+        if state.must_stop {
+            return Step::Stop;
+        }
+        if std::mem::take(&mut state.must_flush)
+            && (state.dirty_since.take().is_some() || !is_sealed)
+        {
+            return Step::Flush;
+        }
+        let since_put = state.last_put.map_or(QUIET, |put| put.elapsed());
+        let gathered = state.dirty_since.map(|since| since.elapsed());
+        let wait = match gathered {
+            Some(gathered) if gathered >= GATHER => {
+                state.dirty_since = None;
+                return Step::Write;
+            }
+            Some(gathered) => GATHER - gathered,
+            None if !is_sealed && since_put >= QUIET => return Step::Seal,
+            None if !is_sealed => QUIET - since_put,
+            None => {
+                state.is_asleep = true;
+                state = shared.wait(state, None);
+                continue;
+            }
+        };
+        state = shared.wait(state, Some(wait));
     }
 }
