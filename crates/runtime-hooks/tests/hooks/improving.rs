@@ -1,158 +1,16 @@
 //! Code that a better compiler makes in idle time, beside that of the cheap one.
 
-use crate::children::{Ended, Process, until};
+use crate::children::{Process, until};
 use crate::sums::{NEW, Sums};
-use rekindle_cache_core::artifact::{Compiled, Compiler};
+use crate::tiers::{ALL, Habit, MINUTE, NONE, Tiered, backend, describe, improve_sum, open};
 use rekindle_cache_core::store::{Found, MemoryStore, Store};
 use rekindle_runtime_hooks::cranelift::Cranelift;
-use rekindle_runtime_hooks::cranelift::backend::{
-    CraneliftCompiler, CraneliftJit, OptLevel, Options, Unit,
-};
-use rekindle_runtime_hooks::{
-    Backend, BetterCompiler, Cache, CacheBuilder, Definition, Digest, Improving, MissReason,
-    Outcome, Ran,
-};
-use std::error::Error;
+use rekindle_runtime_hooks::cranelift::backend::{OptLevel, Options};
+use rekindle_runtime_hooks::{Cache, Improving, MissReason, Outcome};
 use std::ops::ControlFlow;
-use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-const MINUTE: Duration = Duration::from_secs(60);
-
-/// Whatever is compiled is made better before the cache is closed.
-const ALL: Improving = Improving {
-    costly: Duration::ZERO,
-    share: 0.0,
-    at_close: MINUTE,
-};
-
-/// Nothing is made better.
-const NONE: Improving = Improving {
-    costly: Duration::MAX,
-    share: 0.0,
-    at_close: Duration::ZERO,
-};
-
-/// What the better compiler does beside compiling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Habit {
-    Plain,
-    Fails,
-    Panics,
-    /// Takes the process with it.
-    Aborts,
-    /// Says so and never comes back.
-    Hangs,
-}
-
-/// Cranelift without optimisation, and with it.
-struct Tiered {
-    cheap: Cranelift,
-    better: Optimising,
-}
-
-struct Optimising {
-    compiler: CraneliftCompiler,
-    habit: Habit,
-    compiled: Arc<AtomicU32>,
-    /// What happens while it compiles.
-    meanwhile: Option<Box<dyn Fn() + Send + Sync>>,
-}
-
-impl BetterCompiler<Unit> for Optimising {
-    fn better_fingerprint(&self) -> Digest {
-        self.compiler.fingerprint()
-    }
-
-    fn better_object(&self, unit: &Unit) -> Result<Compiled, Box<dyn Error + Send + Sync>> {
-        self.compiled.fetch_add(1, Ordering::Relaxed);
-        if let Some(meanwhile) = &self.meanwhile {
-            meanwhile();
-        }
-        match self.habit {
-            Habit::Plain => Ok(self.compiler.compile(unit)?),
-            Habit::Fails => Err("it is beyond this compiler".into()),
-            Habit::Panics => panic!("it is too much for this compiler"),
-            Habit::Aborts => std::process::abort(),
-            Habit::Hangs => {
-                println!("at it: now");
-                loop {
-                    std::thread::park();
-                }
-            }
-        }
-    }
-}
-
-// SAFETY: both compilers are Cranelift, which vouches for itself, for the same target and features.
-unsafe impl Backend for Tiered {
-    type Unit = Unit;
-    type Compiler = CraneliftCompiler;
-    type Jit = CraneliftJit;
-    type Loader = <Cranelift as Backend>::Loader;
-
-    fn compiler(&self) -> &CraneliftCompiler {
-        self.cheap.compiler()
-    }
-
-    fn jit(&self) -> &CraneliftJit {
-        self.cheap.jit()
-    }
-
-    fn loader(&self) -> &Self::Loader {
-        self.cheap.loader()
-    }
-
-    fn better(&self) -> Option<&dyn BetterCompiler<Unit>> {
-        Some(&self.better)
-    }
-
-    fn target(&self) -> String {
-        self.cheap.target()
-    }
-
-    fn required_features(&self) -> Vec<String> {
-        self.cheap.required_features()
-    }
-
-    fn libcall(&self, name: &str) -> Option<u64> {
-        self.cheap.libcall(name)
-    }
-}
-
-/// A cache on two compilers, and how often the better one was asked.
-fn describe(
-    folder: &Path,
-    improving: Improving,
-    habit: Habit,
-) -> (CacheBuilder<Tiered>, Arc<AtomicU32>) {
-    let (backend, compiled) = backend(habit);
-    let builder = Cache::builder(backend).folder(folder);
-    (builder.improving(improving), compiled)
-}
-
-fn backend(habit: Habit) -> (Tiered, Arc<AtomicU32>) {
-    let compiled = Arc::<AtomicU32>::default();
-    let cheap = Options::default().opt_level(OptLevel::None);
-    let backend = Tiered {
-        cheap: Cranelift::with(&cheap).expect("Cranelift compiles for this machine"),
-        better: Optimising {
-            compiler: CraneliftCompiler::native().expect("as above"),
-            habit,
-            compiled: Arc::clone(&compiled),
-            meanwhile: None,
-        },
-    };
-    (backend, compiled)
-}
-
-fn open(folder: &Path, improving: Improving) -> Arc<Cache<Tiered>> {
-    let (builder, _) = describe(folder, improving, Habit::Plain);
-    Arc::new(builder.open().expect("it opens"))
-}
 
 #[test]
 fn the_next_process_has_the_better_code() {
@@ -335,17 +193,7 @@ fn a_host_is_handed_the_new_factory() {
     }
     assert_eq!(counts(), (0, 2));
     // The host knows that it is worth it.
-    let definition = rekindle_runtime_hooks::Definition {
-        name: "a",
-        text: "1+2",
-        context: "sums",
-    };
-    let will = session.improve(&definition, &sums, |recorder| {
-        let mut compilation = sums.compile("1+2", recorder)?;
-        compilation.defines.push("a".to_owned());
-        Ok::<_, String>(compilation)
-    });
-    assert!(will);
+    improve_sum(&session, &sums);
     until(|| !told.lock().expect("nobody panics").is_empty());
     assert_eq!(session.statistics().improved, 1);
     for _ in 0..3 {
@@ -400,52 +248,6 @@ fn what_the_better_compiler_refuses_stays_as_it_is() {
     }
 }
 
-/// A process that is killed while it makes code better leaves the code that was there.
-#[test]
-fn killed_while_code_is_made_better() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("cache");
-    let process = Process::start("improving::hangs", &path, &[]);
-    until(|| process.said().contains("at it: now"));
-    drop(process);
-    let sums = Sums::default();
-    let cache = open(&path, ALL);
-    let session = cache.session();
-    for (name, text, sum) in [("a", "1+2", 3), ("b", "3", 3)] {
-        assert_eq!(sums.eval(&session, name, text), (sum, Outcome::Hit));
-    }
-    let statistics = session.statistics();
-    assert_eq!((statistics.better_hits, statistics.wrong), (0, 0));
-}
-
-#[test]
-#[ignore = "is no test: another starts it as a process of its own, and kills it"]
-fn hangs() {
-    let Some(folder) = std::env::var_os("REKINDLE_TEST_FOLDER") else {
-        return;
-    };
-    let sums = Sums::default();
-    let (builder, _) = describe(folder.as_ref(), NONE, Habit::Hangs);
-    let cache = Arc::new(builder.open().expect("it opens"));
-    let session = cache.session();
-    assert_eq!(sums.eval(&session, "a", "1+2").1, NEW);
-    assert_eq!(sums.eval(&session, "b", "3").1, NEW);
-    cache.flush().expect("it is a disk");
-    let definition = rekindle_runtime_hooks::Definition {
-        name: "a",
-        text: "1+2",
-        context: "sums",
-    };
-    let will = session.improve(&definition, &sums, |recorder| {
-        let mut compilation = sums.compile("1+2", recorder)?;
-        compilation.defines.push("a".to_owned());
-        Ok::<_, String>(compilation)
-    });
-    assert!(will);
-    // Until it is killed.
-    std::thread::sleep(crate::children::DEADLINE);
-}
-
 /// The tier of each record in `store`, and what compiling it took.
 fn records(store: &dyn Store) -> Vec<(u8, u64)> {
     let mut records = Vec::new();
@@ -468,17 +270,7 @@ fn improved_in(store: &Arc<MemoryStore>, meanwhile: impl Fn() + Send + Sync + 's
     let session = cache.session();
     let sums = Sums::default();
     assert_eq!(sums.eval(&session, "a", "1+2"), (3, NEW));
-    let definition = Definition {
-        name: "a",
-        text: "1+2",
-        context: "sums",
-    };
-    let will = session.improve(&definition, &sums, |recorder| {
-        let mut compilation = sums.compile("1+2", recorder)?;
-        compilation.defines.push("a".to_owned());
-        Ok::<_, String>(compilation)
-    });
-    assert!(will);
+    improve_sum(&session, &sums);
     until(|| compiled.load(Ordering::Relaxed) == 1);
     drop(session);
     // Waits for what is under way.
@@ -516,119 +308,4 @@ fn what_is_removed_meanwhile_does_not_come_back() {
         keys.iter().for_each(|key| removed.remove(key));
     };
     assert_eq!(improved_in(&store, remove), []);
-}
-
-fn run(child: &str, folder: &Path) -> Ended {
-    Process::start(child, folder, &[]).wait()
-}
-
-/// What came of it, and the signal by which the process ended.
-fn came_of(ended: &Ended) -> (String, Option<i32>) {
-    let mut told = ended.told("outcome");
-    let told = told
-        .pop()
-        .unwrap_or_else(|| panic!("it says it: {ended:?}"));
-    (told, ended.status.signal())
-}
-
-/// The cheap code does well, so it is used from then on.
-#[test]
-fn better_code_that_ends_processes_is_not_made_again() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("cache");
-    let next = || came_of(&run("improving::dies_in_better_code", &path));
-    assert_eq!(next(), ("miss".to_owned(), None));
-    for _ in 0..2 {
-        assert_eq!(next(), ("hit".to_owned(), Some(libc::SIGABRT)));
-    }
-    assert_eq!(next(), ("rejected".to_owned(), None));
-    for _ in 0..3 {
-        assert_eq!(next(), ("hit".to_owned(), None));
-    }
-}
-
-#[test]
-#[ignore = "is no test: another starts it as a process of its own"]
-fn dies_in_better_code() {
-    let Some(folder) = std::env::var_os("REKINDLE_TEST_FOLDER") else {
-        return;
-    };
-    leave_no_core();
-    let cache = open(folder.as_ref(), Improving { share: 1.0, ..ALL });
-    let session = cache.session();
-    let sums = Sums::default();
-    let definition = Definition {
-        name: "a",
-        text: "1+2",
-        context: "sums",
-    };
-    let evaluated = session
-        .eval_def(&definition, &sums, |recorder| sums.compile("1+2", recorder))
-        .expect("the sum is well-formed");
-    println!("\noutcome: {}", evaluated.outcome().name());
-    // As if its code did it.
-    if session.statistics().better_hits > 0 {
-        std::process::abort();
-    }
-    evaluated.finish(Ran::Pure);
-}
-
-/// One death is enough: nothing is lost but better code.
-#[test]
-fn what_the_better_compiler_dies_of_it_is_not_given_again() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("cache");
-    let next = || came_of(&run("improving::aborts", &path));
-    assert_eq!(next(), ("miss".to_owned(), Some(libc::SIGABRT)));
-    for _ in 0..2 {
-        assert_eq!(next(), ("hit".to_owned(), None));
-    }
-}
-
-#[test]
-#[ignore = "is no test: another starts it as a process of its own"]
-fn aborts() {
-    let Some(folder) = std::env::var_os("REKINDLE_TEST_FOLDER") else {
-        return;
-    };
-    leave_no_core();
-    let improving = Improving { share: 1.0, ..ALL };
-    let (builder, _) = describe(folder.as_ref(), improving, Habit::Aborts);
-    let cache = Arc::new(builder.open().expect("it opens"));
-    let session = cache.session();
-    let (_, outcome) = Sums::default().eval(&session, "a", "1+2");
-    println!("\noutcome: {}", outcome.name());
-    cache.flush().expect("it is a disk");
-}
-
-fn leave_no_core() {
-    let no_core = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the structure is read during the call.
-    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core) };
-}
-
-/// The disk answers, so what was put last is kept.
-#[test]
-fn a_compiler_that_hangs_keeps_nothing_from_being_kept() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("cache");
-    let improving = Improving {
-        costly: Duration::ZERO,
-        ..NONE
-    };
-    let (builder, compiled) = describe(&path, improving, Habit::Hangs);
-    // Shorter than the worker waits by itself.
-    let builder = builder.deadline(Duration::from_millis(900));
-    let cache = Arc::new(builder.open().expect("it opens"));
-    let session = cache.session();
-    let sums = Sums::default();
-    assert_eq!(sums.eval(&session, "a", "1+2"), (3, NEW));
-    until(|| compiled.load(Ordering::Relaxed) == 1);
-    assert_eq!(sums.eval(&session, "b", "3"), (3, NEW));
-    drop((session, cache));
-    let session = open(&path, NONE).session();
-    assert_eq!(sums.eval(&session, "b", "3"), (3, Outcome::Hit));
 }

@@ -4,8 +4,10 @@ use crate::sums::{NEW, Sums};
 use rekindle_runtime_hooks::cranelift::{Cranelift, CraneliftCache};
 use rekindle_runtime_hooks::{Outcome, RejectReason};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 type Told = Arc<Mutex<Vec<(String, Outcome)>>>;
 
@@ -57,7 +59,7 @@ fn a_host_that_hides_a_dependency_is_found_out() {
     let stale = sums.eval(&session, "liar", "40+peek hidden");
     assert_eq!(stale, (41, Outcome::Hit), "nothing says that it is stale");
     assert_eq!(sums.compiled.get(), compiled + 1, "the front end runs once");
-    assert!(cache.finish_verifying(Duration::from_secs(60)));
+    assert!(cache.finish_verifying(MINUTE));
     let statistics = session.statistics();
     assert_eq!((statistics.hits, statistics.wrong), (1, 1));
     // Closing waits for the verifier.
@@ -148,4 +150,43 @@ fn a_front_end_that_fails_now_says_that_the_hit_was_wrong() {
         };
         assert!(why.starts_with(what), "{why}");
     }
+}
+
+/// A listener that lets go of the last of the cache has the verifying thread end itself.
+#[test]
+fn a_listener_may_have_the_last_of_the_cache() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("cache");
+    let sums = Sums::default();
+    let peek = |text: &str| {
+        let mut states = sums.states.borrow_mut();
+        states.insert("hidden".to_owned(), text.to_owned());
+    };
+    peek("1");
+    let (cache, _) = open(&path, 0.0);
+    assert_eq!(sums.eval(&cache.session(), "liar", "peek hidden").1, NEW);
+    drop(cache);
+
+    peek("2");
+    let (hand, handed) = mpsc::channel::<Arc<CraneliftCache>>();
+    let (tell, told) = mpsc::channel();
+    let handed = Mutex::new(handed);
+    let backend = Cranelift::new().expect("Cranelift compiles for this machine");
+    let builder = CraneliftCache::builder(backend).folder(&path).verify(1.0);
+    let builder = builder.listener(move |event| {
+        if matches!(event.outcome, Outcome::Rejected(_)) {
+            let cache = handed.lock().expect("nobody panics").recv_timeout(MINUTE);
+            let is_last = cache.map(|cache| Arc::into_inner(cache).is_some());
+            let _ = tell.send(is_last);
+        }
+    });
+    let cache = Arc::new(builder.open().expect("it opens"));
+    assert_eq!(sums.eval(&cache.session(), "liar", "peek hidden").0, 1);
+    hand.send(cache).expect("the listener waits for it");
+    assert_eq!(told.recv_timeout(2 * MINUTE), Ok(Ok(true)));
+    // What it found wrong is gone from the folder as well.
+    let (cache, _) = open(&path, 0.0);
+    let (sum, outcome) = sums.eval(&cache.session(), "liar", "peek hidden");
+    assert_eq!(sum, 2);
+    assert!(matches!(outcome, Outcome::Miss(_)), "{outcome}");
 }
