@@ -10,7 +10,7 @@
 //! | reach | [`reach`] | what the roots need: sections, pieces, slots, stubs, common symbols |
 //! | lay out | [`layout`], [`place`] | a place for each of these |
 //! | share | [`shared`] | which variables may be another image's |
-//! | relocate | [`relocate`](self::relocate), [`imports`], [`slots`], [`debug`] | the bytes, and what is left to fix up |
+//! | relocate | [`relocate`](self::relocate), [`fields`], [`imports`], [`slots`], [`debug`] | the bytes, and what is left to fix up |
 //!
 //! What depends on the machine and the format is behind one seam, [`target`]: a [`Reference`] says in
 //! the same words for all targets what a relocation asks for ([`reference`](self::reference)), and each
@@ -23,6 +23,7 @@
 
 mod aarch64;
 mod debug;
+mod fields;
 mod frames;
 mod imports;
 mod layout;
