@@ -4,14 +4,12 @@
 //! stores alike: the instruction says in what units it counts. Addends stand in a relocation of their own in
 //! front, since instructions have no room for them.
 
-use super::x86_64::number;
-use super::{Kind, MODULE};
+use super::{Kind, numbers};
 use crate::error::LinkError;
 use crate::image::narrow::memory_scale;
 use crate::link::aarch64::instructions::Operand;
 use crate::link::read::{Input, Rela, SymbolKind, Value};
-use crate::link::reference::{self, Action, Field, Form, From, Range, Reference, To, is_inside};
-use object::LittleEndian as LE;
+use crate::link::reference::{Action, Field, Form, From, Range, Reference, To, is_inside};
 use object::macho;
 
 /// Says what a relocation of `section` asks for, or why it cannot be had. `None` if for nothing.
@@ -20,24 +18,8 @@ pub(in crate::link) fn classify<'a>(
     section_index: usize,
     relocation: &Rela,
 ) -> Result<Option<Reference<'a>>, LinkError> {
-    let packed = relocation.r_type(LE, false);
-    let kind = Kind::unpack(packed);
-    let section = input.section(section_index)?;
-    let mut reference = reference::read(input, section, relocation, packed, kind.width)?;
-    let field = Field {
-        input,
-        section_index,
-        section,
-        reference: &reference,
-    };
-    let action = match kind.sort {
-        macho::ARM64_RELOC_UNSIGNED | macho::ARM64_RELOC_SUBTRACTOR | MODULE => {
-            number(&field, kind, macho::ARM64_RELOC_SUBTRACTOR)?
-        }
-        _ => instruction(&field, kind)?,
-    };
-    reference.action = action;
-    Ok(Some(reference))
+    let subtractor = macho::ARM64_RELOC_SUBTRACTOR;
+    numbers::classify(input, section_index, relocation, subtractor, instruction)
 }
 
 /// The name of a kind.

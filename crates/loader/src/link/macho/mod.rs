@@ -9,8 +9,8 @@
 //!   which is dropped, as `dlsym` has it.
 //! - Relocations have their addends in the fields, and some come in pairs (`SUBTRACTOR`, `ADDEND`). One
 //!   that names a section means an address in the object ([`relocations`]). They become relocations of
-//!   the neutral form, with the kind's type, width and sort in one number ([`Kind`]); [`x86_64`] and
-//!   [`arm64`] say what they mean.
+//!   the neutral form, with the kind's type, width and sort in one number ([`Kind`]); [`numbers`],
+//!   [`x86_64`] and [`arm64`] say what they mean.
 //! - Unwind tables are `__compact_unwind`, 32 bits for a function, and `__eh_frame` for what does not fit
 //!   these. Both become `.eh_frame` with relocations of its own ([`unwind`]): what unwinders of all
 //!   systems take at run time.
@@ -24,6 +24,7 @@
 pub(super) mod arm64;
 mod atoms;
 mod compact;
+mod numbers;
 mod object;
 mod relocations;
 mod sections;

@@ -5,15 +5,13 @@
 //! `_4` are `SIGNED`. `GOT_LOAD` and `TLV` promise a `mov` that can become a `lea` where what it loads the
 //! address of is in the image.
 
-use super::{Kind, MODULE};
+use super::{Kind, numbers};
 use crate::error::LinkError;
 use crate::link::read::{Input, Rela, SymbolKind, Value};
-use crate::link::reference::{self, Action, Field, Form, From, Range, Reference, To, Word};
+use crate::link::reference::{Action, Field, Form, From, Range, Reference, To};
 use crate::link::reference::{is_inside, may_be_shared};
-use crate::link::sections::SectionKind;
 use crate::link::x86_64::instructions::Rewrite;
 use crate::link::x86_64::is_load;
-use object::LittleEndian as LE;
 use object::macho;
 
 /// Says what a relocation of `section` asks for, or why it cannot be had. `None` if for nothing.
@@ -22,24 +20,8 @@ pub(in crate::link) fn classify<'a>(
     section_index: usize,
     relocation: &Rela,
 ) -> Result<Option<Reference<'a>>, LinkError> {
-    let packed = relocation.r_type(LE, false);
-    let kind = Kind::unpack(packed);
-    let section = input.section(section_index)?;
-    let mut reference = reference::read(input, section, relocation, packed, kind.width)?;
-    let field = Field {
-        input,
-        section_index,
-        section,
-        reference: &reference,
-    };
-    let action = match kind.sort {
-        macho::X86_64_RELOC_UNSIGNED | macho::X86_64_RELOC_SUBTRACTOR | MODULE => {
-            number(&field, kind, macho::X86_64_RELOC_SUBTRACTOR)?
-        }
-        _ => instruction(&field, kind)?,
-    };
-    reference.action = action;
-    Ok(Some(reference))
+    let subtractor = macho::X86_64_RELOC_SUBTRACTOR;
+    numbers::classify(input, section_index, relocation, subtractor, instruction)
 }
 
 /// The name of a kind.
@@ -56,66 +38,6 @@ pub(in crate::link) fn name(kind: u32) -> &'static str {
         macho::X86_64_RELOC_SIGNED_4 => "X86_64_RELOC_SIGNED_4",
         macho::X86_64_RELOC_TLV => "X86_64_RELOC_TLV",
         _ => "of an unknown name",
-    }
-}
-
-/// What a number asks for: an address, a distance, or a difference. Both machines have them alike.
-pub(super) fn number(
-    field: &Field<'_, '_>,
-    kind: Kind,
-    subtractor: u8,
-) -> Result<Action, LinkError> {
-    let symbol = &field.reference.symbol;
-    let is_text = field.section.kind == SectionKind::Text;
-    let absolute = matches!(symbol.value, Value::Absolute(_));
-    let inside = is_inside(symbol.value);
-    let range = match (kind.width, kind.from_place || kind.sort == subtractor) {
-        (8, _) => Range::Whole,
-        (4, true) => Range::Signed32,
-        (4, false) => Range::Any32,
-        _ => return Err(field.unsupported()),
-    };
-    let value = |to, from| Action::Field {
-        to,
-        from,
-        form: Form::Number(range),
-    };
-    if kind.sort == MODULE {
-        return Ok(Action::Word(Word::ThreadModule));
-    }
-    if symbol.kind == SymbolKind::ThreadLocal {
-        // The third word of a descriptor.
-        return match kind.width == 8 && !kind.from_place && kind.sort != subtractor {
-            true => Ok(value(To::ThreadOffset, From::Zero)),
-            false => {
-                Err(field
-                    .refuse(|relocation, site| LinkError::ThreadLocalAddress { relocation, site }))
-            }
-        };
-    }
-    if kind.sort == subtractor || kind.from_place {
-        let from = match kind.from_place {
-            true => From::Place,
-            false => {
-                let holder = field.section;
-                From::Symbol(field.input.origin(holder, kind.origin)?)
-            }
-        };
-        return match inside {
-            true => Ok(value(To::Symbol, from)),
-            false => {
-                Err(field
-                    .refuse(|relocation, site| LinkError::DirectReference { relocation, site }))
-            }
-        };
-    }
-    match kind.width {
-        _ if absolute => Ok(value(To::Symbol, From::Zero)),
-        8 if !is_text => Ok(Action::Word(Word::Address)),
-        _ => {
-            Err(field
-                .refuse(|relocation, site| LinkError::NotPositionIndependent { relocation, site }))
-        }
     }
 }
 
