@@ -234,6 +234,11 @@ fn child() {
     };
     // SAFETY: the structure is read during the call.
     unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core) };
+    // Shells start what runs in the background with some of them ignored.
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: no handler is installed, and this process has one test.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
     if std::env::var_os("REKINDLE_TEST_HANDLER").is_some() {
         let handler: extern "C" fn(i32) = exit_at_once;
         // SAFETY: the handler makes one system call.
