@@ -61,6 +61,7 @@ impl Arena {
     /// Keeps a piece of `size` bytes, which are zero until `write` fills them. `None` if there is no room.
     pub(crate) fn keep(&self, size: usize, write: impl FnOnce(&mut [u8])) -> Option<Piece> {
         let words = size.div_ceil(WORD);
+        let bytes = u32::try_from(size).ok()?;
         let mut taken = crate::lock(&self.taken);
         let (mut number, mut offset) = locate(taken.words);
         while offset.checked_add(words)? > length_of(number) {
@@ -74,7 +75,7 @@ impl Arena {
         let place = chunk.words.get(offset..offset + words)?;
         let piece = Piece {
             start: u32::try_from(start_of(number) + offset).ok()?,
-            size: u32::try_from(size).ok()?,
+            size: bytes,
         };
         chunk.make_present(place, &mut taken.present);
         let start = UnsafeCell::raw_get(place.as_ptr());

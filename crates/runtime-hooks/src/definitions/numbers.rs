@@ -12,10 +12,13 @@ pub(super) struct Numbers {
     by_hash: FxHashMap<u64, NameId>,
     names: Vec<Name>,
     texts: Arena,
+    /// The names that the arena does not take, of several GiB: nobody has such, and nothing is to end for one.
+    huge: FxHashMap<NameId, Box<str>>,
 }
 
 #[derive(Debug)]
 struct Name {
+    /// Empty for a huge one.
     text: Piece,
     /// The next one with the same hash, which hardly ever is there.
     alike: Option<NameId>,
@@ -36,7 +39,7 @@ impl Numbers {
         hasher.write(name.as_bytes());
         let mut id = *self.by_hash.entry(hasher.finish()).or_insert(next);
         while let Some(known) = self.names.get(id.index()) {
-            if self.texts.get(known.text) == name.as_bytes() {
+            if self.text(id, known) == name.as_bytes() {
                 return (id, false);
             }
             match known.alike {
@@ -49,17 +52,27 @@ impl Numbers {
         }
         let write = |piece: &mut [u8]| piece.copy_from_slice(name.as_bytes());
         let text = self.texts.keep(name.len(), write);
-        let text = text.expect("less than 32 GiB of names in memory");
+        let text = text.unwrap_or_else(|| {
+            self.huge.insert(next, name.into());
+            Piece::default()
+        });
         self.names.push(Name { text, alike: None });
         (next, true)
     }
 
     /// The name with a number.
     pub(super) fn name(&self, id: NameId) -> &str {
-        let text = self.names.get(id.index()).map(|name| name.text);
-        let text = text.map(|text| self.texts.get(text)).unwrap_or_default();
+        let name = self.names.get(id.index());
+        let text = name.map_or(&[][..], |name| self.text(id, name));
         // It was one when it was kept.
         std::str::from_utf8(text).unwrap_or_default()
+    }
+
+    fn text(&self, id: NameId, name: &Name) -> &[u8] {
+        match self.texts.get(name.text) {
+            [] => self.huge.get(&id).map_or(&[], |text| text.as_bytes()),
+            text => text,
+        }
     }
 }
 
@@ -92,5 +105,19 @@ mod tests {
             assert_eq!(numbers.number(other), (NameId(expected), false));
         }
         assert_eq!(numbers.name(NameId(2)), "three");
+    }
+
+    /// As if the arena had not taken it.
+    #[test]
+    fn a_huge_name_has_its_number_as_others_have() {
+        let mut numbers = Numbers::default();
+        let (huge, _) = numbers.number("huge");
+        numbers.names[huge.index()].text = Piece::default();
+        numbers.huge.insert(huge, "huge".into());
+        let (empty, is_new) = numbers.number("");
+        assert!(is_new);
+        assert_eq!(numbers.number("huge"), (huge, false));
+        assert_eq!(numbers.number(""), (empty, false));
+        assert_eq!((numbers.name(huge), numbers.name(empty)), ("huge", ""));
     }
 }
