@@ -16,6 +16,7 @@ use crate::statistics::{Counters, Ledger, Statistics};
 use crate::verify::Sampling;
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::{Compiler, Jit, Loader};
+use rekindle_cache_core::bundle::{BundleError, BundleStore, Imported};
 use rekindle_cache_core::folder::default_folder;
 use rekindle_cache_core::key::{Definition, Environment};
 use rekindle_cache_core::lifetime::Lifetime;
@@ -345,6 +346,17 @@ impl<B: Backend> Cache<B> {
     /// The store's first fault. What was not written stays usable in this process.
     pub fn flush(&self) -> Result<(), StoreError> {
         self.kept.as_ref().map_or(Ok(()), Kept::flush)
+    }
+
+    /// Takes the records of a bundle over, whose signer is trusted: the definitions of this environment among them are
+    /// hits from now on. `None` where nothing may be kept.
+    ///
+    /// # Errors
+    /// A damaged bundle, of which nothing is taken over, or a store that does not take its records.
+    pub fn import(&self, bundle: &BundleStore) -> Result<Option<Imported>, BundleError> {
+        let written = self.kept.as_ref().filter(|kept| !kept.is_read_only());
+        let import = |kept: &Kept| bundle.import_into(kept.store(), &mut |_| ());
+        written.map(import).transpose()
     }
 
     /// Waits until the hits that were chosen to be [verified](CacheBuilder::verify) so far have been compared,

@@ -147,6 +147,11 @@ impl Kept {
         }
     }
 
+    /// Whether nothing may be put.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.is_read_only
+    }
+
     /// The store.
     pub(crate) fn store(&self) -> &dyn Store {
         &*self.opened.get().store
