@@ -61,6 +61,8 @@ enum rekindle_error_code
     REKINDLE_ERROR_CODE_PANIC = 11,
     // There is no clang that can be used, or its prelude cannot be compiled.
     REKINDLE_ERROR_CODE_COMPILER = 12,
+    // A bundle is damaged, or nobody who is trusted signed it.
+    REKINDLE_ERROR_CODE_BUNDLE = 13,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -226,59 +228,8 @@ typedef struct rekindle_session rekindle_session;
 // What is compiled: an object, or source text. There as long as what it was got from.
 typedef struct rekindle_unit rekindle_unit;
 
-// A text: UTF-8 that ends after `size` bytes and not with a zero. `data` may be null if `size` is 0.
-// Whoever passes one keeps its bytes; whoever gets one copies what is to last.
-typedef struct rekindle_text {
-    // Its first byte.
-    const char *data;
-    // How many bytes.
-    size_t size;
-} rekindle_text;
-
-// 256 bits that tell whether two things are the same. All zeroes is a digest like others.
-typedef struct rekindle_digest {
-    // The bits.
-    uint8_t bytes[32];
-} rekindle_digest;
-
-// What came of the definitions that a session evaluated: `definitions` is the sum of `hits`, `misses`,
-// `bypasses` and `rejected`.
-typedef struct rekindle_statistics {
-    // Definitions evaluated.
-    uint64_t definitions;
-    // Loaded from the cache.
-    uint64_t hits;
-    // Those of them that were found by their analysed form and not by their text.
-    uint64_t second_hits;
-    // Not found, compiled.
-    uint64_t misses;
-    // Compiled, and not to be kept.
-    uint64_t bypasses;
-    // Found, refused, and compiled.
-    uint64_t rejected;
-    // Time spent evaluating, without the factories' own, in nanoseconds.
-    uint64_t eval_ns;
-    // What compiling the hits took when they were compiled, in nanoseconds.
-    uint64_t saved_ns;
-    // Bytes of code and data loaded.
-    uint64_t loaded_bytes;
-    // Hits that were compiled again and compared, so far.
-    uint64_t verified;
-    // Those of them that were wrong.
-    uint64_t wrong;
-    // Definitions that took the place of others of the same name.
-    uint64_t redefined;
-    // Bytes of code and data that they left behind, which stay loaded.
-    uint64_t superseded_bytes;
-} rekindle_statistics;
-
-// Memory of this process; empty if `size` is 0.
-typedef struct rekindle_range {
-    // Its first byte.
-    void *data;
-    // How many bytes.
-    size_t size;
-} rekindle_range;
+// Warming of one session. For one thread at a time, whichever it is; its callbacks may use it. It keeps its session.
+typedef struct rekindle_warming rekindle_warming;
 
 // Bytes, as `rekindle_text` is text.
 typedef struct rekindle_bytes {
@@ -288,9 +239,14 @@ typedef struct rekindle_bytes {
     size_t size;
 } rekindle_bytes;
 
-// Makes the unit of an analysed form: `data` is what `rekindle_compilation_analysed` got. `false` says that
-// it failed, after `rekindle_unit_fail`. Must not let an exception out.
-typedef bool (*rekindle_generate)(void *data, struct rekindle_unit *unit);
+// A text: UTF-8 that ends after `size` bytes and not with a zero. `data` may be null if `size` is 0.
+// Whoever passes one keeps its bytes; whoever gets one copies what is to last.
+typedef struct rekindle_text {
+    // Its first byte.
+    const char *data;
+    // How many bytes.
+    size_t size;
+} rekindle_text;
 
 // A definition, as its text is there before anything has read it.
 typedef struct rekindle_definition {
@@ -302,6 +258,16 @@ typedef struct rekindle_definition {
     struct rekindle_text context;
 } rekindle_definition;
 
+// Is told of a definition for which there is better code from now on, on the thread that made it. All of it is there until
+// it returns. Must not let an exception out.
+typedef void (*rekindle_better)(void *data, const struct rekindle_definition *definition);
+
+// 256 bits that tell whether two things are the same. All zeroes is a digest like others.
+typedef struct rekindle_digest {
+    // The bits.
+    uint8_t bytes[32];
+} rekindle_digest;
+
 // The word for a name.
 typedef struct rekindle_word {
     // The word.
@@ -310,9 +276,18 @@ typedef struct rekindle_word {
     uint32_t kind;
 } rekindle_word;
 
+// Memory of this process; empty if `size` is 0.
+typedef struct rekindle_range {
+    // Its first byte.
+    void *data;
+    // How many bytes.
+    size_t size;
+} rekindle_range;
+
 // What Rekindle asks of a host, as callbacks; a null one is the default that stands beside it. All get
-// `data`, are called during `rekindle_eval` on its thread, and must not let an exception out. Texts and bytes
-// that they get are there until they return. They may evaluate other definitions.
+// `data`, are called during `rekindle_eval` on its thread (and those of `rekindle_warm` on that of any call that takes
+// the warming), and must not let an exception out. Texts and bytes that they get are there until they return. They may
+// evaluate other definitions.
 typedef struct rekindle_host {
     // `sizeof(rekindle_host)`, so that hosts compiled with another header are understood.
     size_t size;
@@ -357,6 +332,59 @@ typedef struct rekindle_host {
 typedef bool (*rekindle_compile)(void *data,
                                  struct rekindle_recorder *recorder,
                                  struct rekindle_compilation *compilation);
+
+// What came of the definitions that a session evaluated: `definitions` is the sum of `hits`, `misses`,
+// `bypasses` and `rejected`.
+typedef struct rekindle_statistics {
+    // Definitions evaluated.
+    uint64_t definitions;
+    // Loaded from the cache.
+    uint64_t hits;
+    // Those of them that were found by their analysed form and not by their text.
+    uint64_t second_hits;
+    // Not found, compiled.
+    uint64_t misses;
+    // Compiled, and not to be kept.
+    uint64_t bypasses;
+    // Found, refused, and compiled.
+    uint64_t rejected;
+    // Time spent evaluating, without the factories' own, in nanoseconds.
+    uint64_t eval_ns;
+    // What compiling the hits took when they were compiled, in nanoseconds.
+    uint64_t saved_ns;
+    // Bytes of code and data loaded.
+    uint64_t loaded_bytes;
+    // Hits that were compiled again and compared, so far.
+    uint64_t verified;
+    // Those of them that were wrong.
+    uint64_t wrong;
+    // Definitions that took the place of others of the same name.
+    uint64_t redefined;
+    // Bytes of code and data that they left behind, which stay loaded.
+    uint64_t superseded_bytes;
+    // Hits whose code was the better one.
+    uint64_t better_hits;
+    // Definitions that better code was made of, so far.
+    uint64_t improved;
+} rekindle_statistics;
+
+// Makes the unit of an analysed form: `data` is what `rekindle_compilation_analysed` got. `false` says that
+// it failed, after `rekindle_unit_fail`. Must not let an exception out. During `rekindle_eval` on its thread, and for
+// `rekindle_warm` on any.
+typedef bool (*rekindle_generate)(void *data, struct rekindle_unit *unit);
+
+// Gives back what another callback got. Must not let an exception out, nor call Rekindle.
+typedef void (*rekindle_release)(void *data);
+
+// What was taken over from a bundle.
+typedef struct rekindle_imported {
+    // Records that were taken over.
+    uint64_t records;
+    // Records that were there already.
+    uint64_t present;
+    // Records that another version wrote, which were passed over.
+    uint64_t other_version;
+} rekindle_imported;
 
 // Takes a line. Called by any thread, several at once, threads of Rekindle's own among them. The texts are there
 // until it returns. Must not let an exception out, nor call Rekindle.
@@ -406,12 +434,99 @@ typedef struct rekindle_memory {
 // Takes a count. The name is there until it returns. Must not let an exception out, nor call Rekindle.
 typedef void (*rekindle_take_count)(void *data, struct rekindle_text name, uint64_t count);
 
+// Calls the factory of a definition that was put off, gives its value to what it defines, and returns a `rekindle_ran`.
+// Definition and evaluation are there until it returns; the evaluation is finished after that. Must not let an
+// exception out. On the thread of the call that led to it: of `rekindle_warm`, or, inside of a compile callback, of
+// `rekindle_recorder_ran`, so that a macro is expanded after that. May warm and evaluate other definitions.
+typedef uint32_t (*rekindle_run)(void *data,
+                                 const struct rekindle_definition *definition,
+                                 const struct rekindle_evaluation *evaluation);
+
+// What came of the definitions that were warmed.
+typedef struct rekindle_warmed {
+    // Definitions that the host has announced, or has handed over if those are more.
+    uint64_t expected;
+    // Those that are done: the sum of the next four.
+    uint64_t done;
+    // Kept already.
+    uint64_t found;
+    // Compiled and kept.
+    uint64_t compiled;
+    // Compiled, and not to be kept: a run compiles them again.
+    uint64_t bypasses;
+    // Not compiled: a run finds out what is wrong with them.
+    uint64_t failed;
+    // Factories that ran after all, as something that runs at compile time needed what they define.
+    uint64_t ran;
+} rekindle_warmed;
+
+// Is told how far warming has come, after each step, on the host's thread. The counts are there until it returns.
+// Must not let an exception out, nor call Rekindle.
+typedef void (*rekindle_progress)(void *data, const struct rekindle_warmed *warmed);
+
+// Is told of a definition whose code could not be made after `rekindle_warm` had returned, and why, on the host's
+// thread. Both are there until it returns. Must not let an exception out, nor call Rekindle.
+typedef void (*rekindle_failed)(void *data,
+                                const struct rekindle_definition *definition,
+                                struct rekindle_text why);
+
+// How a host warms, as callbacks that get `data`; each may be null.
+typedef struct rekindle_warmer {
+    // `sizeof(rekindle_warmer)`.
+    size_t size;
+    // What the callbacks get.
+    void *data;
+    // How many threads make code, the host's own included; 0 for as many as there are cores.
+    size_t threads;
+    // Runs a factory after all. Without it, what needs that is a bypass.
+    rekindle_run run;
+    // Is told of progress.
+    rekindle_progress progress;
+    // Is told of what failed late.
+    rekindle_failed failed;
+} rekindle_warmer;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
 
 // The version of the interface that this library has. Any thread.
 uint32_t rekindle_abi_version(void);
+
+// Says that units may bring better code (`rekindle_unit_better`), and what tells the compiler of it from every other. May be
+// called several times: all count, in their order.
+void rekindle_options_better(struct rekindle_options *options,
+                             struct rekindle_bytes fingerprint);
+
+// Has clang compile units that are source text once more in idle time, with this flag behind all others: `-O3`. May be
+// called several times.
+void rekindle_options_better_flag(struct rekindle_options *options,
+                                  struct rekindle_text flag);
+
+// Says of what better code is made: of what took longer to compile than `costly_us` microseconds (2,000 by default), when it
+// has been compiled; and of a `share` from 0 to 1 of the hits whose code is not the better (an eighth by default), for
+// which the compile callback is called. `at_close_ms` is how long closing the cache goes on with what waits; 0 by default.
+void rekindle_options_improving(struct rekindle_options *options,
+                                uint64_t costly_us,
+                                double share,
+                                uint64_t at_close_ms);
+
+// Has `listener` told of definitions for which there is better code from now on, with `data`, which has to last as long as
+// the cache. Whoever evaluates such a definition again gets a factory of that code. That is right only if the text is still
+// what its name was last defined by, which the host knows; and a factory that runs again does again whatever else it does.
+void rekindle_options_on_better(struct rekindle_options *options,
+                                rekindle_better listener,
+                                void *data);
+
+// Has better code made of a definition in idle time, as the host has found out that it is worth it: if it is kept, and its
+// code is not the better. The arguments are those of `rekindle_eval`, and `compile` is called as on a miss. `will` may be
+// null, or gets whether it will be done. Any thread.
+struct rekindle_error *rekindle_improve(const struct rekindle_session *session,
+                                        const struct rekindle_definition *definition,
+                                        const struct rekindle_host *host,
+                                        rekindle_compile compile,
+                                        void *data,
+                                        bool *will);
 
 // The text of a string that ends with a zero, which has to outlive it. Null gives an empty text. Any
 // thread.
@@ -545,6 +660,16 @@ void rekindle_unit_object(struct rekindle_unit *unit,
 void rekindle_unit_source(struct rekindle_unit *unit,
                           struct rekindle_text text);
 
+// Says that better code can be had of this unit, where `rekindle_options_better` was called: `generate` is called with
+// `data` at most once, in idle time, on a thread of Rekindle's, after `rekindle_eval` has returned, and makes a unit of the
+// same meaning and with the same factory; what it reads to do so has to be recorded by the compile callback. `release`,
+// which may be null, is called with `data` when `generate` will not be called any more, on any thread, and at once if
+// nobody asks for better code. Both are called while the cache is open or being closed, and must not let an exception out.
+void rekindle_unit_better(struct rekindle_unit *unit,
+                          rekindle_generate generate,
+                          void *data,
+                          rekindle_release release);
+
 // Says why there is no unit; the callback then returns `false`.
 void rekindle_unit_fail(struct rekindle_unit *unit, struct rekindle_text why);
 
@@ -571,7 +696,7 @@ void rekindle_compilation_side_table(struct rekindle_compilation *compilation,
 
 // Gives the digest of the definition's analysed form in place of a unit. Where code for an equal form is
 // kept it is loaded; otherwise `generate` is called with `data`, once, after the compile callback has
-// returned and before `rekindle_eval` does. The form has to be all that the unit is made of, with names
+// returned and before `rekindle_eval` does (for `rekindle_warm` see there). The form has to be all that the unit is made of, with names
 // resolved; what does not reach the code, such as positions, is better left out.
 void rekindle_compilation_analysed(struct rekindle_compilation *compilation,
                                    const struct rekindle_digest *canonical,
@@ -632,6 +757,18 @@ void rekindle_evaluation_free(struct rekindle_evaluation *evaluation);
 
 // Takes the path that the host's `locate` found. Any bytes but zero.
 void rekindle_path_set(struct rekindle_path *path, struct rekindle_text text);
+
+// Takes over what the bundle at `path` (any bytes but zero) holds, so that its definitions are hits here: all of it, or
+// nothing if it is damaged. It has to be signed by who is trusted: by one of the `count` texts `keys`, such as
+// `ed25519:0123...`, which may be null, or by a key that the user trusts (`rekindle key trust`, `REKINDLE_TRUSTED_KEYS`).
+// What came of it is put into `imported`, of which `size` bytes are there; it may be null. `rekindle_warm` compiles what
+// it did not hold. Any thread.
+struct rekindle_error *rekindle_import(const struct rekindle_cache *cache,
+                                       struct rekindle_text path,
+                                       const struct rekindle_text *keys,
+                                       size_t count,
+                                       struct rekindle_imported *imported,
+                                       size_t size);
 
 // Has lines up to `level` (a `rekindle_log_level`) given to `callback` with `data`, from all caches of this
 // process; a null `callback` ends that. By default nothing is said. A line may still be on its way when this
@@ -761,6 +898,48 @@ struct rekindle_error *rekindle_session_reasons(const struct rekindle_session *s
 struct rekindle_error *rekindle_cache_lifetime(const struct rekindle_cache *cache,
                                                rekindle_take_count take,
                                                void *data);
+
+// Starts warming: the definitions of a session are compiled and kept, and do not run. For this, a session is best
+// one that nothing else is evaluated in. `warmer` is copied, may be null, and its data has to last until the
+// warming is freed, with `rekindle_warming_free`. Any thread.
+struct rekindle_error *rekindle_warming_new(const struct rekindle_session *session,
+                                            const struct rekindle_warmer *warmer,
+                                            struct rekindle_warming **warming);
+
+// Says that so many more definitions will come, for who is told of progress.
+void rekindle_warming_expect(const struct rekindle_warming *warming, uint64_t definitions);
+
+// Warms a definition, in the place that it has in its program: as `rekindle_eval`, without running its factory. If it is
+// not kept, `compile` is called once with `data`, on this thread, and its unit is compiled by another one while this
+// goes on. What the definition would make known to those after it, the host makes known by itself, without a value.
+//
+// `host` is copied; it is asked on the host's thread, of this definition also later, so that its `data` has to last
+// until the warming is freed. So has what `rekindle_compilation_analysed` got: what makes the unit of an analysed form is
+// called on any thread, at once or later, or never. Those are no threads that a collector knows: what it has from a
+// collected heap the host keeps. `outcome` may be null, or gets a `rekindle_outcome`: on a hit `compile`
+// was not called; a miss may turn out to be no more than a bypass.
+//
+// An error is what `compile` failed with, and says that a run will find out; the next definition may follow.
+struct rekindle_error *rekindle_warm(const struct rekindle_warming *warming,
+                                     const struct rekindle_definition *definition,
+                                     const struct rekindle_host *host,
+                                     rekindle_compile compile,
+                                     void *data,
+                                     uint32_t *outcome);
+
+// Runs what was put off so far, in the program's order: for a host that meets a form which it can only evaluate.
+struct rekindle_error *rekindle_warming_catch_up(const struct rekindle_warming *warming);
+
+// Waits for the code that is in the making, makes what was compiled durable and visible to other processes, and puts
+// what came of all definitions into `warmed`, of which `size` bytes are there: `sizeof(rekindle_warmed)`; it may be null. An
+// error says that what was compiled may not be kept. More definitions may follow.
+struct rekindle_error *rekindle_warming_finish(const struct rekindle_warming *warming,
+                                               struct rekindle_warmed *warmed,
+                                               size_t size);
+
+// Ends warming, and gives it back; it may be null. Code that is in the making and was not waited for is not kept. When this
+// returns, none of its callbacks is called any more. Not from a callback of its own.
+void rekindle_warming_free(struct rekindle_warming *warming);
 
 #ifdef __cplusplus
 }  // extern "C"

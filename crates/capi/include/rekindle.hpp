@@ -44,6 +44,8 @@ namespace rekindle {
 using digest = rekindle_digest;
 using statistics = rekindle_statistics;
 using memory = rekindle_memory;
+using imported = rekindle_imported;
+using warmed = rekindle_warmed;
 
 enum class outcome : std::uint32_t {
     hit = REKINDLE_OUTCOME_HIT,
@@ -183,6 +185,7 @@ public:
 
     explicit operator bool() const noexcept { return !failure_; }
     const failure &why() const noexcept { return *failure_; }
+    failure take_failure() && noexcept { return std::move(*failure_); }
 
 #if REKINDLE_EXCEPTIONS
     void value() && {
@@ -313,6 +316,9 @@ public:
     }
     // Source text, for clang.
     void source(std::string_view text) noexcept { rekindle_unit_source(raw_, detail::text(text)); }
+    // What makes better code of it, in idle time and on another thread: it holds what it needs by value, and an exception
+    // of its says that there is none. Only where the options have asked for better code.
+    void better(std::function<void(unit &)> generate);
     void fail(std::string_view why) noexcept { rekindle_unit_fail(raw_, detail::text(why)); }
 
 private:
@@ -404,7 +410,25 @@ struct asked {
     }
 };
 
-// What makes a unit after the compile callable has returned.
+// Has a unit made where nobody is that an exception could be thrown at: it becomes the unit's failure.
+inline bool generated(const std::function<void(unit &)> &generate, unit made) noexcept {
+#if REKINDLE_EXCEPTIONS
+    try {
+        generate(made);
+        return true;
+    } catch (const std::exception &thrown) {
+        made.fail(thrown.what());
+    } catch (...) {
+        made.fail("an exception of the host's that is no std::exception");
+    }
+    return false;
+#else
+    generate(made);
+    return true;
+#endif
+}
+
+// What makes a unit after the compile callable has returned, during the same call.
 struct deferred {
     std::function<void(unit &)> generate;
     thrown *caught;
@@ -419,13 +443,32 @@ struct deferred {
     }
 };
 
+// What makes a unit on any thread, once.
+struct unit_later {
+    std::function<void(unit &)> generate;
+
+    static bool run(void *data, rekindle_unit *raw) noexcept {
+        // What it holds is given back as soon as it is made.
+        auto generate = std::move(static_cast<unit_later *>(data)->generate);
+        return generated(generate, unit(raw));
+    }
+};
+
 } // namespace detail
+
+inline void unit::better(std::function<void(unit &)> generate) {
+    auto release = [](void *data) noexcept { delete static_cast<detail::unit_later *>(data); };
+    rekindle_unit_better(raw_, detail::unit_later::run, new detail::unit_later{std::move(generate)}, release);
+}
 
 // What a compile callable fills: see rekindle.h. There as long as it runs.
 class compilation {
 public:
     compilation(rekindle_compilation *raw, detail::deferred &later) noexcept
         : raw_(raw), unit_(rekindle_compilation_unit(raw)), later_(&later) {}
+    // For units that are made on other threads, and kept in `kept`.
+    compilation(rekindle_compilation *raw, std::vector<std::unique_ptr<detail::unit_later>> &kept) noexcept
+        : raw_(raw), unit_(rekindle_compilation_unit(raw)), kept_(&kept) {}
     compilation(const compilation &) = delete;
     compilation &operator=(const compilation &) = delete;
 
@@ -448,8 +491,13 @@ public:
         failed_ = true;
     }
     // The analysed form in place of a unit. `generate` is called with a unit if no code of an equal form is kept, after
-    // the compile callable has returned: it holds what it needs by value.
+    // the compile callable has returned (for `warming` on another thread): it holds what it needs by value.
     void analysed(const digest &canonical, std::function<void(rekindle::unit &)> generate) {
+        if (kept_) {
+            kept_->push_back(std::make_unique<detail::unit_later>(std::move(generate)));
+            rekindle_compilation_analysed(raw_, &canonical, detail::unit_later::run, kept_->back().get());
+            return;
+        }
         later_->generate = std::move(generate);
         rekindle_compilation_analysed(raw_, &canonical, detail::deferred::run, later_);
     }
@@ -459,7 +507,8 @@ public:
 private:
     rekindle_compilation *raw_;
     rekindle::unit unit_;
-    detail::deferred *later_;
+    detail::deferred *later_ = nullptr;
+    std::vector<std::unique_ptr<detail::unit_later>> *kept_ = nullptr;
     bool failed_ = false;
 };
 
@@ -550,6 +599,24 @@ struct event {
 
 using listener = std::function<void(const event &)>;
 
+using better_listener = std::function<void(const definition &)>;
+
+namespace detail {
+
+// What lasts as long as a cache.
+struct listeners {
+    rekindle::listener evaluations;
+    rekindle::better_listener better;
+};
+
+inline definition view(const rekindle_definition &raw) noexcept { return {view(raw.name), view(raw.text), view(raw.context)}; }
+
+inline rekindle_definition raw(const definition &definition) noexcept {
+    return {text(definition.name), text(definition.text), text(definition.context)};
+}
+
+} // namespace detail
+
 // How a cache is to be opened: see rekindle.h.
 class options {
 public:
@@ -635,24 +702,46 @@ public:
         rekindle_options_symbols(raw_.get(), &symbol, 1);
         return *this;
     }
+    // Units that are source text are compiled once more in idle time, with these flags behind the others.
+    options &better_clang(std::span<const std::string_view> flags) {
+        for (std::string_view flag : flags) rekindle_options_better_flag(raw_.get(), detail::text(flag));
+        return *this;
+    }
+    // Units may bring better code: `unit::better`. The fingerprint is that of its compiler.
+    options &better(std::string_view fingerprint) {
+        rekindle_options_better(raw_.get(), detail::bytes(bytes_of(fingerprint)));
+        return *this;
+    }
+    options &improving(std::uint64_t costly_us, double share, std::uint64_t at_close_ms) {
+        rekindle_options_improving(raw_.get(), costly_us, share, at_close_ms);
+        return *this;
+    }
+    // Is told of every definition for which there is better code from now on, by another thread: see rekindle.h for when it
+    // is right to evaluate it again. An exception of its ends the process.
+    options &on_better(rekindle::better_listener listener) {
+        listeners_->better = std::move(listener);
+        auto tell = [](void *data, const rekindle_definition *definition) noexcept {
+            static_cast<detail::listeners *>(data)->better(detail::view(*definition));
+        };
+        rekindle_options_on_better(raw_.get(), tell, listeners_.get());
+        return *this;
+    }
     // Is told of every evaluation, by any thread. An exception of its ends the process.
     options &listener(rekindle::listener listener) {
-        listener_ = std::make_shared<rekindle::listener>(std::move(listener));
+        listeners_->evaluations = std::move(listener);
         auto tell = [](void *data, const rekindle_event *event) noexcept {
-            (*static_cast<rekindle::listener *>(data))(
-                {.definition = {detail::view(event->definition->name), detail::view(event->definition->text),
-                                detail::view(event->definition->context)},
-                 .outcome = static_cast<rekindle::outcome>(event->outcome),
-                 .explanation = detail::view(event->explanation)});
+            static_cast<detail::listeners *>(data)->evaluations({.definition = detail::view(*event->definition),
+                                                                 .outcome = static_cast<rekindle::outcome>(event->outcome),
+                                                                 .explanation = detail::view(event->explanation)});
         };
-        rekindle_options_listener(raw_.get(), tell, listener_.get());
+        rekindle_options_listener(raw_.get(), tell, listeners_.get());
         return *this;
     }
 
 private:
     friend class cache;
     detail::owned<rekindle_options, rekindle_options_free> raw_;
-    std::shared_ptr<rekindle::listener> listener_;
+    std::shared_ptr<detail::listeners> listeners_ = std::make_shared<detail::listeners>();
 };
 
 class session;
@@ -663,7 +752,7 @@ public:
     static result<cache> open(const options &options, std::nothrow_t) noexcept {
         rekindle_cache *raw = nullptr;
         if (rekindle_error *error = rekindle_open(REKINDLE_ABI_VERSION, options.raw_.get(), &raw)) return failure(error);
-        return cache(raw, options.listener_);
+        return cache(raw, options.listeners_);
     }
     // What all processes have counted that used the folder, as far as they have written it.
     result<counts> lifetime(std::nothrow_t) const {
@@ -672,6 +761,15 @@ public:
         return counts;
     }
     result<void> flush(std::nothrow_t) const noexcept { return result<void>(rekindle_cache_flush(raw_.get())); }
+    // Takes over what a bundle holds that somebody signed who is trusted: by one of `keys`, or by who the user trusts.
+    result<imported> import(std::string_view bundle, std::span<const std::string_view> keys, std::nothrow_t) const {
+        std::vector<rekindle_text> texts;
+        for (std::string_view key : keys) texts.push_back(detail::text(key));
+        imported imported{};
+        if (rekindle_error *error = rekindle_import(raw_.get(), detail::text(bundle), texts.data(), texts.size(), &imported, sizeof imported))
+            return failure(error);
+        return imported;
+    }
     digest environment() const noexcept {
         digest digest{};
         failure failed(rekindle_cache_environment(raw_.get(), &digest));
@@ -680,15 +778,18 @@ public:
 #if REKINDLE_EXCEPTIONS
     static cache open(const options &options) { return open(options, std::nothrow).value(); }
     void flush() const { flush(std::nothrow).value(); }
+    imported import(std::string_view bundle, std::span<const std::string_view> keys = {}) const {
+        return import(bundle, keys, std::nothrow).value();
+    }
     counts lifetime() const { return lifetime(std::nothrow).value(); }
 #endif
 
 private:
     friend class session;
-    cache(rekindle_cache *raw, std::shared_ptr<listener> listener) noexcept
-        : listener_(std::move(listener)), raw_(raw) {}
+    cache(rekindle_cache *raw, std::shared_ptr<detail::listeners> listeners) noexcept
+        : listeners_(std::move(listeners)), raw_(raw) {}
     // Ends after the cache.
-    std::shared_ptr<listener> listener_;
+    std::shared_ptr<detail::listeners> listeners_;
     detail::owned<rekindle_cache, rekindle_cache_free> raw_;
 };
 
@@ -698,7 +799,7 @@ public:
     static result<session> start(const cache &cache, std::nothrow_t) noexcept {
         rekindle_session *raw = nullptr;
         if (rekindle_error *error = rekindle_session_new(cache.raw_.get(), &raw)) return failure(error);
-        return session(raw, cache.listener_);
+        return session(raw, cache.listeners_);
     }
 
     // Evaluates a definition up to its factory. `compile` is called with a `recorder &` and a `compilation &` if nothing
@@ -709,8 +810,7 @@ public:
         detail::asked asked{&host, &caught};
         rekindle_host raw_host = asked.raw();
         call<std::remove_reference_t<Compile>> call{&compile, &caught, {{}, &caught}};
-        rekindle_definition raw_definition{detail::text(definition.name), detail::text(definition.text),
-                                           detail::text(definition.context)};
+        rekindle_definition raw_definition = detail::raw(definition);
         rekindle_evaluation *raw = nullptr;
         rekindle_error *error = rekindle_eval(raw_.get(), &raw_definition, &raw_host, &call.compiled, &call, &raw);
         evaluation evaluated(raw);
@@ -721,6 +821,23 @@ public:
 #endif
         if (failed) return std::move(*failed);
         return evaluated;
+    }
+
+    // Has better code made of a definition in idle time; `compile` is called as on a miss. Whether that will be done.
+    template <std::invocable<recorder &, compilation &> Compile>
+    result<bool> improve(const definition &definition, host &host, Compile &&compile, std::nothrow_t) const {
+        detail::thrown caught;
+        detail::asked asked{&host, &caught};
+        rekindle_host raw_host = asked.raw();
+        call<std::remove_reference_t<Compile>> call{&compile, &caught, {{}, &caught}};
+        rekindle_definition raw_definition = detail::raw(definition);
+        bool will = false;
+        result<void> asked_for(rekindle_improve(raw_.get(), &raw_definition, &raw_host, &call.compiled, &call, &will));
+#if REKINDLE_EXCEPTIONS
+        if (caught.is_there()) caught.rethrow();
+#endif
+        if (!asked_for) return std::move(asked_for).take_failure();
+        return will;
     }
 
     void begin_epoch() const noexcept { rekindle_session_begin_epoch(raw_.get()); }
@@ -744,6 +861,10 @@ public:
     evaluation eval(const definition &definition, host &host, Compile &&compile) const {
         return eval(definition, host, std::forward<Compile>(compile), std::nothrow).value();
     }
+    template <std::invocable<recorder &, compilation &> Compile>
+    bool improve(const definition &definition, host &host, Compile &&compile) const {
+        return improve(definition, host, std::forward<Compile>(compile), std::nothrow).value();
+    }
     void changed(std::string_view name) const { changed(name, std::nothrow).value(); }
 #endif
 
@@ -765,10 +886,158 @@ private:
         }
     };
 
-    session(rekindle_session *raw, std::shared_ptr<listener> listener) noexcept
-        : listener_(std::move(listener)), raw_(raw) {}
-    std::shared_ptr<listener> listener_;
+    session(rekindle_session *raw, std::shared_ptr<detail::listeners> listeners) noexcept
+        : listeners_(std::move(listeners)), raw_(raw) {}
+    friend class warming;
+    std::shared_ptr<detail::listeners> listeners_;
     detail::owned<rekindle_session, rekindle_session_free> raw_;
+};
+
+// A definition whose factory runs though it was put off: what it defines is needed while something is compiled.
+class needed {
+public:
+    needed(const rekindle_definition *definition, const rekindle_evaluation *evaluation) noexcept
+        : definition_(detail::view(*definition)), evaluation_(evaluation) {}
+
+    const rekindle::definition &definition() const noexcept { return definition_; }
+    template <class Function> Function *factory() const noexcept {
+        return reinterpret_cast<Function *>(rekindle_evaluation_factory(evaluation_));
+    }
+
+private:
+    rekindle::definition definition_;
+    const rekindle_evaluation *evaluation_;
+};
+
+// How warming goes. What is left empty is not done.
+struct warmer {
+    // How many threads make code, with the one that warms; 0 for as many as there are cores.
+    std::size_t threads = 0;
+    // Calls the factory, gives its value to what it defines, and says how it went. One that throws has failed.
+    std::function<rekindle::ran(const needed &)> run = {};
+    // Is told how far warming has come.
+    std::function<void(const warmed &)> progress = {};
+    // Is told of what could not be compiled after `warm` had returned.
+    std::function<void(const definition &, std::string_view why)> failed = {};
+};
+
+// Warming of a session: a program's definitions are compiled on all cores and kept, and do not run. For one thread at a
+// time. `warm` wants a `host` that lasts as long as the warming. What the callables of `warmer` and a `host` throw is thrown
+// from the next function that returns here, but for `run`: there it says that the factory failed.
+class warming {
+public:
+    static result<warming> start(const session &session, warmer warmer, std::nothrow_t) {
+        warming made(std::move(warmer), session.listeners_);
+        rekindle_warmer raw{};
+        raw.size = sizeof raw;
+        raw.data = made.state_.get();
+        raw.threads = made.state_->warmer.threads;
+        if (made.state_->warmer.run) raw.run = &state::run;
+        if (made.state_->warmer.progress) raw.progress = &state::progress;
+        if (made.state_->warmer.failed) raw.failed = &state::failed;
+        rekindle_warming *started = nullptr;
+        if (rekindle_error *error = rekindle_warming_new(session.raw_.get(), &raw, &started)) return failure(error);
+        made.raw_.reset(started);
+        return made;
+    }
+
+    // So many more definitions will come.
+    void expect(std::uint64_t definitions) const noexcept { rekindle_warming_expect(raw_.get(), definitions); }
+
+    // Warms a definition, in its place in the program, with what `session::eval` would get; its factory is put off. On a
+    // hit `compile` is not called. What it throws is thrown from here, and the next definition may follow.
+    template <std::invocable<recorder &, compilation &> Compile>
+    result<outcome> warm(const definition &definition, host &host, Compile &&compile, std::nothrow_t) {
+        rekindle_host raw_host = state_->asked_of(host).raw();
+        call<std::remove_reference_t<Compile>> call{&compile, state_.get()};
+        rekindle_definition raw_definition = detail::raw(definition);
+        std::uint32_t came = REKINDLE_OUTCOME_BYPASS;
+        result<void> warmed(rekindle_warm(raw_.get(), &raw_definition, &raw_host, &call.compiled, &call, &came));
+        state_->rethrow();
+        if (!warmed) return std::move(warmed).take_failure();
+        return static_cast<outcome>(came);
+    }
+
+    // Runs what was put off so far.
+    result<void> catch_up(std::nothrow_t) {
+        result<void> caught_up(rekindle_warming_catch_up(raw_.get()));
+        state_->rethrow();
+        return caught_up;
+    }
+
+    // Waits for the code that is in the making, makes all of it durable, and says what came of all definitions.
+    result<warmed> finish(std::nothrow_t) {
+        rekindle::warmed warmed{};
+        result<void> finished(rekindle_warming_finish(raw_.get(), &warmed, sizeof warmed));
+        state_->rethrow();
+        if (!finished) return std::move(finished).take_failure();
+        return warmed;
+    }
+
+#if REKINDLE_EXCEPTIONS
+    explicit warming(const session &session, warmer warmer = {})
+        : warming(start(session, std::move(warmer), std::nothrow).value()) {}
+    template <std::invocable<recorder &, compilation &> Compile>
+    outcome warm(const definition &definition, host &host, Compile &&compile) {
+        return warm(definition, host, std::forward<Compile>(compile), std::nothrow).value();
+    }
+    void catch_up() { catch_up(std::nothrow).value(); }
+    warmed finish() { return finish(std::nothrow).value(); }
+#endif
+
+private:
+    // What lies still while this is moved.
+    struct state {
+        rekindle::warmer warmer;
+        std::shared_ptr<detail::listeners> listeners;
+        detail::thrown caught = {};
+        std::map<host *, detail::asked> hosts = {};
+        std::vector<std::unique_ptr<detail::unit_later>> units = {};
+
+        detail::asked &asked_of(host &host) { return hosts.try_emplace(&host, detail::asked{&host, &caught}).first->second; }
+
+        void rethrow() {
+#if REKINDLE_EXCEPTIONS
+            if (caught.is_there()) caught.rethrow();
+#endif
+        }
+
+        static std::uint32_t run(void *data, const rekindle_definition *definition, const rekindle_evaluation *evaluation) noexcept {
+            auto &self = *static_cast<state *>(data);
+            detail::thrown failed;
+            auto ran = failed.call(rekindle::ran::failed, [&] { return self.warmer.run(needed(definition, evaluation)); });
+            return static_cast<std::uint32_t>(ran);
+        }
+        static void progress(void *data, const rekindle_warmed *warmed) noexcept {
+            auto &self = *static_cast<state *>(data);
+            self.caught.call(false, [&] { return self.warmer.progress(*warmed), true; });
+        }
+        static void failed(void *data, const rekindle_definition *definition, rekindle_text why) noexcept {
+            auto &self = *static_cast<state *>(data);
+            self.caught.call(false, [&] { return self.warmer.failed(detail::view(*definition), detail::view(why)), true; });
+        }
+    };
+
+    template <class Compile> struct call {
+        Compile *compile;
+        warming::state *state;
+
+        static bool compiled(void *data, rekindle_recorder *raw_recorder, rekindle_compilation *raw) noexcept {
+            auto &self = *static_cast<call *>(data);
+            return self.state->caught.call(false, [&] {
+                recorder recorder(raw_recorder);
+                compilation compilation(raw, self.state->units);
+                (*self.compile)(recorder, compilation);
+                return !compilation.failed();
+            });
+        }
+    };
+
+    warming(rekindle::warmer warmer, std::shared_ptr<detail::listeners> listeners)
+        : state_(std::make_unique<state>(state{std::move(warmer), std::move(listeners)})) {}
+    // Ends after the warming.
+    std::unique_ptr<state> state_;
+    detail::owned<rekindle_warming, rekindle_warming_free> raw_;
 };
 
 // Has lines up to `level` given to `take`, by any thread, for as long as the process lives. An exception of its ends the

@@ -1,12 +1,13 @@
 //! The backend of C and C++ hosts: it takes objects that a host made, and source text for clang.
 
+use crate::better::{Better, HostBetter, Later};
 use crate::clang::{self, ClangCompiler};
 use crate::compilation::HostUnit;
 use rekindle_cache_core::artifact::{Compiled, Compiler, Jit, Loader, Object, Symbols};
 use rekindle_cache_core::{Digest, DigestBuilder};
 use rekindle_loader::NativeLoader;
-use rekindle_runtime_hooks::{Backend, native_loader};
-use std::sync::{Arc, OnceLock};
+use rekindle_runtime_hooks::{Backend, BetterCompiler, native_loader};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// The target where the options name none.
@@ -33,6 +34,7 @@ pub(crate) struct Description {
 pub(crate) struct HostBackend {
     compiler: Arc<HostCompiler>,
     jit: HostJit,
+    better: Option<HostBetter>,
 }
 
 pub(crate) struct HostCompiler {
@@ -45,9 +47,15 @@ pub(crate) struct HostJit {
 }
 
 impl HostBackend {
-    pub(crate) fn new(description: Description, clang: Option<ClangCompiler>) -> Self {
+    pub(crate) fn new(
+        description: Description,
+        clang: Option<ClangCompiler>,
+        better: Option<Better>,
+    ) -> Self {
         let compiler = Arc::new(HostCompiler { description, clang });
+        let better = better.map(|better| HostBetter::new(better, Arc::clone(&compiler)));
         Self {
+            better,
             jit: HostJit {
                 compiler: Arc::clone(&compiler),
             },
@@ -102,17 +110,30 @@ impl Compiler for HostCompiler {
     }
 
     fn compile(&self, unit: &Job) -> Result<Compiled, UnitError> {
-        match (&unit.unit, &self.clang) {
-            (HostUnit::Object { bytes, .. }, _) => Ok(Compiled {
+        unit.unit.compile(self.clang.as_ref())
+    }
+}
+
+impl HostCompiler {
+    pub(crate) fn clang(&self) -> Option<&ClangCompiler> {
+        self.clang.as_ref()
+    }
+}
+
+impl HostUnit {
+    /// The object of a unit.
+    pub(crate) fn compile(&self, clang: Option<&ClangCompiler>) -> Result<Compiled, UnitError> {
+        match (self, clang) {
+            (Self::Object { bytes, .. }, _) => Ok(Compiled {
                 object: Object {
                     bytes: bytes.clone(),
                     side_tables: Vec::new(),
                 },
                 dependencies: Vec::new(),
             }),
-            (HostUnit::Source(text), Some(compiler)) => Ok(clang::compile(compiler, text)?),
-            (HostUnit::Source(_), None) => Err(UnitError::NoCompiler),
-            (HostUnit::Failed(why), _) => Err(UnitError::Host(why.clone())),
+            (Self::Source(text), Some(compiler)) => Ok(clang::compile(compiler, text)?),
+            (Self::Source(_), None) => Err(UnitError::NoCompiler),
+            (Self::Failed(why), _) => Err(UnitError::Host(why.clone())),
         }
     }
 }
@@ -121,6 +142,8 @@ impl Compiler for HostCompiler {
 pub(crate) struct Job {
     pub(crate) unit: HostUnit,
     pub(crate) factory: String,
+    /// What makes better code of it, until that was asked for.
+    pub(crate) later: Mutex<Option<Later>>,
 }
 
 impl Jit for HostJit {
@@ -166,6 +189,10 @@ unsafe impl Backend for HostBackend {
         loader()
     }
 
+    fn better(&self) -> Option<&dyn BetterCompiler<Job>> {
+        self.better.as_ref().map(|better| better as _)
+    }
+
     fn target(&self) -> String {
         let HostCompiler { description, clang } = &*self.compiler;
         let of_clang = || clang.as_ref().map(ClangCompiler::target);
@@ -178,6 +205,9 @@ unsafe impl Backend for HostBackend {
         let of_clang = clang.as_ref().map(ClangCompiler::required_features);
         let mut features = description.features.clone();
         features.extend(of_clang.unwrap_or_default());
+        features.extend(self.better.iter().flat_map(HostBetter::required_features));
+        features.sort();
+        features.dedup();
         features
     }
 

@@ -29,6 +29,15 @@ impl Clang {
         let compiler = self.0.as_ref().map(ClangCompiler::new).transpose();
         compiler.map_err(|error| Failure::new(ErrorCode::Compiler, error.to_string()))
     }
+
+    /// The same with more flags, which come last.
+    pub(crate) fn with_flags(&self, flags: &[String]) -> Self {
+        let with = |settings: &Settings| {
+            let all = flags.iter();
+            all.fold(settings.clone(), |settings, flag| settings.flag(flag))
+        };
+        Self(self.0.as_ref().map(with))
+    }
 }
 
 /// Changes what clang is to be made with.

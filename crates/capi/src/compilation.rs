@@ -1,11 +1,13 @@
 //! What a host's compile callback hands back.
 
 use crate::backend::Job;
+use crate::better::{Later, ReleaseCallback};
 use crate::boundary::{Bytes, Text, exclusive, or, shared};
 use crate::digest::Digest;
 use crate::error::{ErrorCode, Failure};
 use rekindle_runtime_hooks::{self as hooks, SideTable, UnitSource};
 use std::ffi::c_void;
+use std::sync::Mutex;
 
 /// What a compile callback fills: a unit, its factory, and what the code defines and refers to. There from
 /// the callback's start to its end, for its thread alone. A call that is given something wrong makes the
@@ -26,6 +28,7 @@ pub struct Compilation {
 #[derive(Default)]
 pub struct Unit {
     unit: Option<HostUnit>,
+    later: Option<Later>,
     failure: Option<Failure>,
 }
 
@@ -45,7 +48,8 @@ pub(crate) enum HostUnit {
 }
 
 /// Makes the unit of an analysed form: `data` is what `rekindle_compilation_analysed` got. `false` says that
-/// it failed, after `rekindle_unit_fail`. Must not let an exception out.
+/// it failed, after `rekindle_unit_fail`. Must not let an exception out. During `rekindle_eval` on its thread, and for
+/// `rekindle_warm` on any.
 pub type GenerateCallback =
     Option<unsafe extern "C-unwind" fn(data: *mut c_void, unit: *mut Unit) -> bool>;
 
@@ -55,20 +59,39 @@ struct Analysed {
     data: *mut c_void,
 }
 
-// SAFETY: only the crew of a warming session makes units on other threads, and this API offers none:
-// `eval_def` makes them on the thread of the evaluation, before it returns.
+// SAFETY: evaluating makes the unit on its own thread before it returns. Warming makes it elsewhere, and later, which
+// `rekindle_warm` tells hosts of.
 unsafe impl Send for Analysed {}
 
 impl Unit {
-    fn finish(self) -> Result<HostUnit, Failure> {
+    /// What the callback gave, and what makes better code of it.
+    pub(crate) fn finish(self) -> Result<(HostUnit, Option<Later>), Failure> {
         match (self.failure, self.unit) {
             (Some(failure), _) => Err(failure),
-            (None, Some(unit)) => Ok(unit),
+            (None, Some(unit)) => Ok((unit, self.later)),
             (None, None) => {
                 let what = "the callback gave no unit: neither rekindle_unit_object nor rekindle_unit_source was called";
                 Err(Failure::new(ErrorCode::Host, what))
             }
         }
+    }
+
+    /// What `generate` makes of `data`.
+    ///
+    /// # Safety
+    /// The host vouches for both.
+    pub(crate) unsafe fn generated(
+        generate: unsafe extern "C-unwind" fn(data: *mut c_void, unit: *mut Self) -> bool,
+        data: *mut c_void,
+    ) -> Result<(HostUnit, Option<Later>), Failure> {
+        let mut unit = Self::default();
+        // SAFETY: the caller's promise is the same, and the unit is there for the call.
+        let succeeded = unsafe { generate(data, &raw mut unit) };
+        if !succeeded {
+            let what = "the callback that makes the unit failed and gave no reason";
+            unit.fail(Failure::new(ErrorCode::Host, what));
+        }
+        unit.finish()
     }
 
     fn fail(&mut self, failure: Failure) {
@@ -97,21 +120,17 @@ impl Compilation {
             let what = "the callback named no factory: rekindle_compilation_factory was not called";
             return Err(Failure::new(ErrorCode::Host, what));
         };
-        let job = Job {
-            unit: HostUnit::Failed(String::new()),
-            factory: factory.clone(),
+        let job = |(unit, later), factory| Job {
+            unit,
+            factory,
+            later: Mutex::new(later),
         };
+        let of_unit = factory.clone();
         let unit = match self.analysed {
-            None => UnitSource::Ready(Job {
-                unit: self.unit.finish()?,
-                ..job
-            }),
+            None => UnitSource::Ready(job(self.unit.finish()?, of_unit)),
             Some(analysed) => UnitSource::Analysed {
                 canonical: analysed.canonical,
-                generate: Box::new(move || Job {
-                    unit: analysed.generate(),
-                    ..job
-                }),
+                generate: Box::new(move || job(analysed.generate(), of_unit)),
             },
         };
         Ok(hooks::Compilation {
@@ -126,17 +145,10 @@ impl Compilation {
 }
 
 impl Analysed {
-    fn generate(self) -> HostUnit {
-        let mut unit = Unit::default();
-        // SAFETY: the host keeps `data` until the evaluation ends, which this is a part of, and the unit
-        // is there for the call.
-        let succeeded = unsafe { (self.generate)(self.data, &raw mut unit) };
-        if !succeeded {
-            let what = "the callback that makes the unit failed and gave no reason";
-            unit.fail(Failure::new(ErrorCode::Host, what));
-        }
-        unit.finish()
-            .unwrap_or_else(|failure| HostUnit::Failed(failure.text))
+    fn generate(self) -> (HostUnit, Option<Later>) {
+        // SAFETY: the host keeps `data` until the evaluation or the warming ends, which this is a part of.
+        unsafe { Unit::generated(self.generate, self.data) }
+            .unwrap_or_else(|failure| (HostUnit::Failed(failure.text), None))
     }
 }
 
@@ -210,6 +222,33 @@ pub unsafe extern "C" fn rekindle_unit_source(unit: *mut Unit, text: Text) {
         match text {
             Ok(text) => unit.unit = Some(HostUnit::Source(text.to_owned())),
             Err(failure) => unit.fail(failure),
+        }
+    });
+}
+
+/// Says that better code can be had of this unit, where `rekindle_options_better` was called: `generate` is called with
+/// `data` at most once, in idle time, on a thread of Rekindle's, after `rekindle_eval` has returned, and makes a unit of the
+/// same meaning and with the same factory; what it reads to do so has to be recorded by the compile callback. `release`,
+/// which may be null, is called with `data` when `generate` will not be called any more, on any thread, and at once if
+/// nobody asks for better code. Both are called while the cache is open or being closed, and must not let an exception out.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rekindle_unit_better(
+    unit: *mut Unit,
+    generate: GenerateCallback,
+    data: *mut c_void,
+    release: ReleaseCallback,
+) {
+    or((), || {
+        let later = generate.map(|generate| Later::new(generate, data, release));
+        // SAFETY: the callback's own.
+        let Ok(unit) = (unsafe { exclusive(unit, "") }) else {
+            return;
+        };
+        match later {
+            Some(later) => unit.later = Some(later),
+            None => unit.fail(Failure::argument(
+                "there is no callback that makes the better unit",
+            )),
         }
     });
 }
@@ -316,7 +355,7 @@ pub unsafe extern "C" fn rekindle_compilation_side_table(
 
 /// Gives the digest of the definition's analysed form in place of a unit. Where code for an equal form is
 /// kept it is loaded; otherwise `generate` is called with `data`, once, after the compile callback has
-/// returned and before `rekindle_eval` does. The form has to be all that the unit is made of, with names
+/// returned and before `rekindle_eval` does (for `rekindle_warm` see there). The form has to be all that the unit is made of, with names
 /// resolved; what does not reach the code, such as positions, is better left out.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_compilation_analysed(

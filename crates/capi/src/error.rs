@@ -32,6 +32,8 @@ pub enum ErrorCode {
     Panic = 11,
     /// There is no clang that can be used, or its prelude cannot be compiled.
     Compiler = 12,
+    /// A bundle is damaged, or nobody who is trusted signed it.
+    Bundle = 13,
 }
 
 /// An error: belongs to who gets it, and is freed with `rekindle_error_free`. May be used by any one thread

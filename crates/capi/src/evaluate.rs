@@ -87,7 +87,68 @@ pub struct Evaluation {
     session: Arc<hooks::Session<HostBackend>>,
 }
 
-fn failure(error: EvalError<Failure>) -> Failure {
+impl Definition {
+    /// The definition as the hooks have it.
+    ///
+    /// # Safety
+    /// Its texts are there for as long as the result is used.
+    pub(crate) unsafe fn read<'a>(&self) -> Result<hooks::Definition<'a>, Failure> {
+        // SAFETY: the caller's promise is the same.
+        unsafe {
+            Ok(hooks::Definition {
+                name: self.name.text("the definition's name")?,
+                text: self.text.text("the definition's text")?,
+                context: self.context.text("the definition's context")?,
+            })
+        }
+    }
+}
+
+impl Evaluation {
+    /// What was evaluated, with what it borrows from.
+    ///
+    /// # Safety
+    /// It was evaluated in `session`.
+    pub(crate) unsafe fn new(
+        evaluated: hooks::Evaluated<'_, HostBackend>,
+        session: Arc<hooks::Session<HostBackend>>,
+    ) -> Self {
+        // SAFETY: what it borrows is the session, which the evaluation keeps behind the same `Arc` and drops
+        // after it.
+        let evaluated = unsafe {
+            std::mem::transmute::<
+                hooks::Evaluated<'_, HostBackend>,
+                hooks::Evaluated<'static, HostBackend>,
+            >(evaluated)
+        };
+        Self {
+            evaluated,
+            explanation: OnceCell::new(),
+            session,
+        }
+    }
+
+    /// Notes how the factory went, and gives its code.
+    pub(crate) fn finish(self, ran: hooks::Ran) -> Option<hooks::Running<HostBackend>> {
+        let Self {
+            evaluated, session, ..
+        } = self;
+        let (_, running) = evaluated.finish_with_code(ran);
+        drop(session);
+        running
+    }
+}
+
+/// What a `rekindle_ran` says.
+pub(crate) fn ran_of(ran: u32) -> hooks::Ran {
+    match ran {
+        ran if ran == Ran::Pure as u32 => hooks::Ran::Pure,
+        ran if ran == Ran::Impure as u32 => hooks::Ran::Impure,
+        _ => hooks::Ran::Failed,
+    }
+}
+
+pub(crate) fn failure(error: EvalError<Failure>) -> Failure {
     match error {
         EvalError::Host(failure) => failure,
         EvalError::Compile(_) => Failure::new(ErrorCode::Compile, error.to_string()),
@@ -119,13 +180,8 @@ pub unsafe extern "C" fn rekindle_eval(
         let (session, definition, host, place) = unsafe {
             let place = exclusive(evaluation, "the place of the evaluation")?;
             *place = null_mut();
-            let definition = shared(definition, "the definition")?;
-            let definition = hooks::Definition {
-                name: definition.name.text("the definition's name")?,
-                text: definition.text.text("the definition's text")?,
-                context: definition.context.text("the definition's context")?,
-            };
-            let session = Arc::clone(&shared(session, "the session")?.session);
+            let definition = shared(definition, "the definition")?.read()?;
+            let session = &shared(session, "the session")?.session;
             (session, definition, Host::read(host)?, place)
         };
         let missing = || Failure::argument("there is no compile callback");
@@ -142,19 +198,9 @@ pub unsafe extern "C" fn rekindle_eval(
         let evaluated = session
             .eval_def(&definition, &asked, compile)
             .map_err(failure)?;
-        // SAFETY: what it borrows is the session, which the evaluation keeps behind the same `Arc` and drops
-        // after it.
-        let evaluated = unsafe {
-            std::mem::transmute::<
-                hooks::Evaluated<'_, HostBackend>,
-                hooks::Evaluated<'static, HostBackend>,
-            >(evaluated)
-        };
-        *place = Box::into_raw(Box::new(Evaluation {
-            evaluated,
-            explanation: OnceCell::new(),
-            session,
-        }));
+        // SAFETY: the session is the one that it was evaluated in.
+        let evaluation = unsafe { Evaluation::new(evaluated, Arc::clone(session)) };
+        *place = Box::into_raw(Box::new(evaluation));
         Ok(())
     })
 }
@@ -220,16 +266,8 @@ pub unsafe extern "C" fn rekindle_evaluation_finish(
     }
     or((), || {
         // SAFETY: the caller gives back what it got from `rekindle_eval`.
-        let Evaluation {
-            evaluated, session, ..
-        } = *unsafe { Box::from_raw(evaluation) };
-        let ran = match ran {
-            ran if ran == Ran::Pure as u32 => hooks::Ran::Pure,
-            ran if ran == Ran::Impure as u32 => hooks::Ran::Impure,
-            _ => hooks::Ran::Failed,
-        };
-        let (_, running) = evaluated.finish_with_code(ran);
-        drop(session);
+        let evaluation = *unsafe { Box::from_raw(evaluation) };
+        let running = evaluation.finish(ran_of(ran));
         // SAFETY: the caller has this place for the duration of the call, or it is null.
         if let Some(place) = unsafe { code.as_mut() } {
             *place = running.map_or(null_mut(), |running| {

@@ -3,6 +3,7 @@
 use crate::boundary::{Bytes, Range, Text, exclusive, or};
 use crate::digest::Digest;
 use crate::error::Failure;
+use crate::warm::Warming;
 use rekindle_runtime_hooks as hooks;
 use std::cell::Cell;
 use std::ffi::{OsStr, c_void};
@@ -38,8 +39,9 @@ pub struct Path {
 }
 
 /// What Rekindle asks of a host, as callbacks; a null one is the default that stands beside it. All get
-/// `data`, are called during `rekindle_eval` on its thread, and must not let an exception out. Texts and bytes
-/// that they get are there until they return. They may evaluate other definitions.
+/// `data`, are called during `rekindle_eval` on its thread (and those of `rekindle_warm` on that of any call that takes
+/// the warming), and must not let an exception out. Texts and bytes that they get are there until they return. They may
+/// evaluate other definitions.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Host {
@@ -129,40 +131,63 @@ impl Host {
     /// # Safety
     /// `host` is null or points at as many bytes as its first field says.
     pub(crate) unsafe fn read(host: *const Self) -> Result<Self, Failure> {
-        let mut known = Self::PLAIN;
-        if host.is_null() {
-            return Ok(known);
-        }
-        // SAFETY: the size comes first in every version.
-        let size = unsafe { (&raw const (*host).size).read() };
         let least = std::mem::offset_of!(Self, resolution);
-        if size < least || size > 1 << 16 || !size.is_multiple_of(size_of::<usize>()) {
-            return Err(Failure::argument(format!(
-                "the host's field `size` is {size}: set it to sizeof(rekindle_host)"
-            )));
-        }
-        // SAFETY: both sides have that many bytes, of which every pattern that a host's compiler made of
-        // nullable pointers is right; what the host does not know stays null.
-        unsafe {
-            let size = size.min(size_of::<Self>());
-            std::ptr::copy_nonoverlapping(host.cast::<u8>(), (&raw mut known).cast::<u8>(), size);
-        }
-        Ok(known)
+        // SAFETY: the caller's promise is the same; the size comes first, and the rest are nullable pointers.
+        unsafe { read_table(host, Self::PLAIN, least, "rekindle_host") }
     }
 }
 
+/// A table of callbacks that a host passed: `known`, with what is in the table in its place.
+///
+/// # Safety
+/// `table` is null or points at as many bytes as its first field, a `usize`, says; every pattern that a host's
+/// compiler makes of the fields of `T` from `least` on is one of theirs.
+pub(crate) unsafe fn read_table<T: Copy>(
+    table: *const T,
+    mut known: T,
+    least: usize,
+    name: &str,
+) -> Result<T, Failure> {
+    if table.is_null() {
+        return Ok(known);
+    }
+    // SAFETY: the size comes first in every version.
+    let size = unsafe { table.cast::<usize>().read() };
+    if size < least || size > 1 << 16 || !size.is_multiple_of(size_of::<usize>()) {
+        return Err(Failure::argument(format!(
+            "the field `size` is {size}: set it to sizeof({name})"
+        )));
+    }
+    // SAFETY: both sides have that many bytes; what the host does not know stays as it is in `known`.
+    unsafe {
+        let size = size.min(size_of::<T>());
+        std::ptr::copy_nonoverlapping(table.cast::<u8>(), (&raw mut known).cast::<u8>(), size);
+    }
+    Ok(known)
+}
+
 /// A host's callbacks during one evaluation.
-pub(crate) struct Asked {
+pub(crate) struct Asked<'w> {
     host: Host,
+    /// What runs factories that were put off, where any are.
+    warming: Option<&'w Warming>,
     /// The address that the host gave last for a name, when it was asked for any word.
     address: Cell<Option<(u64, u64)>>,
 }
 
-impl Asked {
+impl<'w> Asked<'w> {
     pub(crate) fn new(host: Host) -> Self {
         Self {
             host,
+            warming: None,
             address: Cell::new(None),
+        }
+    }
+
+    pub(crate) fn of_warming(host: Host, warming: &'w Warming) -> Self {
+        Self {
+            warming: Some(warming),
+            ..Self::new(host)
         }
     }
 }
@@ -175,7 +200,7 @@ fn digest(ask: impl FnOnce(*mut Digest) -> bool) -> Option<rekindle_cache_core::
 
 // Each callback is called with the data that came with it, and texts that live until it returns, as the
 // header promises.
-impl hooks::Host for Asked {
+impl hooks::Host for Asked<'_> {
     fn resolution(&self, namespace: &str, symbol: &str) -> Option<rekindle_cache_core::Digest> {
         let callback = self.host.resolution?;
         let (namespace, symbol) = (Text::new(namespace), Text::new(symbol));
@@ -239,6 +264,12 @@ impl hooks::Host for Asked {
     fn address(&self, hash: u64, _name: &str) -> Option<u64> {
         let (known, address) = self.address.take()?;
         (known == hash).then_some(address)
+    }
+
+    fn catch_up(&self, put_off: &[hooks::Ordinal]) {
+        if let Some(warming) = self.warming {
+            warming.catch_up(put_off);
+        }
     }
 
     fn placed(&self, data: std::ops::Range<usize>) {

@@ -16,6 +16,8 @@
 //! | `host.rs` | what is asked of a host: its callbacks |
 //! | `evaluate.rs`, `compilation.rs`, `recorder.rs` | evaluating a definition |
 //! | `backend.rs`, `clang.rs` | the backend: objects that hosts bring, and source text for clang |
+//! | `better.rs` | better code in idle time |
+//! | `warm.rs`, `import.rs` | compiling a program without running it, taking over a bundle |
 //! | `code.rs` | code that is in the process |
 //! | `statistics.rs`, `log.rs` | what is told |
 #![expect(
@@ -25,6 +27,7 @@
 )]
 
 mod backend;
+mod better;
 mod boundary;
 mod cache;
 mod clang;
@@ -34,11 +37,17 @@ mod digest;
 mod error;
 mod evaluate;
 mod host;
+mod import;
 mod log;
 mod options;
 mod recorder;
 mod statistics;
+mod warm;
 
+pub use better::{
+    BetterCallback, ReleaseCallback, rekindle_improve, rekindle_options_better,
+    rekindle_options_better_flag, rekindle_options_improving, rekindle_options_on_better,
+};
 pub use boundary::{Bytes, Range, Text, rekindle_text_of};
 pub use cache::{
     Cache, Session, rekindle_cache_environment, rekindle_cache_flush, rekindle_cache_free,
@@ -60,7 +69,8 @@ pub use compilation::{
     Compilation, GenerateCallback, Unit, rekindle_compilation_analysed,
     rekindle_compilation_defines, rekindle_compilation_defines_later, rekindle_compilation_factory,
     rekindle_compilation_fail, rekindle_compilation_references, rekindle_compilation_side_table,
-    rekindle_compilation_unit, rekindle_unit_fail, rekindle_unit_object, rekindle_unit_source,
+    rekindle_compilation_unit, rekindle_unit_better, rekindle_unit_fail, rekindle_unit_object,
+    rekindle_unit_source,
 };
 pub use digest::{Digest, rekindle_digest_of};
 pub use error::{
@@ -72,6 +82,7 @@ pub use evaluate::{
     rekindle_evaluation_free, rekindle_evaluation_outcome, rekindle_evaluation_reason,
 };
 pub use host::{Host, Path, Word, WordKind, rekindle_path_set};
+pub use import::{Imported, rekindle_import};
 pub use log::{LogCallback, LogLevel, rekindle_set_log};
 pub use options::{
     Event, ListenerCallback, Mode, Options, SymbolWord, rekindle_open, rekindle_options_compiler,
@@ -89,6 +100,12 @@ pub use recorder::{
 pub use statistics::{
     CountCallback, MemoryStatistics, Statistics, rekindle_cache_lifetime,
     rekindle_memory_statistics, rekindle_session_reasons,
+};
+
+pub use warm::{
+    FailedCallback, ProgressCallback, RunCallback, Warmed, Warmer, Warming, rekindle_warm,
+    rekindle_warming_catch_up, rekindle_warming_expect, rekindle_warming_finish,
+    rekindle_warming_free, rekindle_warming_new,
 };
 
 /// The version of this interface. `rekindle_open` gets it from the header that a host was compiled with and

@@ -2,6 +2,7 @@
 
 use crate::REKINDLE_ABI_VERSION;
 use crate::backend::{Description, HostBackend};
+use crate::better::BetterOptions;
 use crate::boundary::{Bytes, Text, exclusive, fallible, free, or, shared, slice};
 use crate::cache::Cache;
 use crate::clang::Clang;
@@ -70,6 +71,7 @@ pub struct Options {
     inputs: Vec<(String, Digest)>,
     symbols: Vec<(String, u64)>,
     listener: Option<Listener>,
+    pub(crate) better: BetterOptions,
     failure: Option<Failure>,
 }
 
@@ -362,7 +364,9 @@ impl Options {
                 )));
             }
         }
-        let backend = HostBackend::new(self.description.clone(), self.clang.open()?);
+        let clang = self.clang.open()?;
+        let better = self.better.open(&self.clang, clang.as_ref())?;
+        let backend = HostBackend::new(self.description.clone(), clang, better);
         let mut builder = hooks::Cache::builder(backend).symbols(symbols);
         builder = match &self.place {
             Place::Default => builder,
@@ -387,7 +391,8 @@ impl Options {
         if let Some(listener) = self.listener {
             builder = builder.listener(move |event| listener.tell(event));
         }
-        builder
+        self.better
+            .listening(builder)
             .open()
             .map_err(|error| Failure::new(ErrorCode::Module, error.to_string()))
     }

@@ -39,6 +39,10 @@ pub struct Statistics {
     pub redefined: u64,
     /// Bytes of code and data that they left behind, which stay loaded.
     pub superseded_bytes: u64,
+    /// Hits whose code was the better one.
+    pub better_hits: u64,
+    /// Definitions that better code was made of, so far.
+    pub improved: u64,
 }
 
 /// Takes a count. The name is there until it returns. Must not let an exception out, nor call Rekindle.
@@ -81,6 +85,8 @@ impl From<hooks::Statistics> for Statistics {
             wrong: statistics.wrong,
             redefined: statistics.redefined,
             superseded_bytes: statistics.superseded_bytes,
+            better_hits: statistics.better_hits,
+            improved: statistics.improved,
         }
     }
 }

@@ -46,7 +46,8 @@ var *intern(std::string_view name_space, std::string_view name) {
 
 var *find(std::string_view name_space, std::string_view name) {
     for (std::string_view in : {name_space, std::string_view("core")})
-        if (auto found = vars.find(full(in, name)); found != vars.end() && found->second->value) return found->second;
+        if (auto found = vars.find(full(in, name)); found != vars.end() && (found->second->value || found->second->is_declared))
+            return found->second;
     return nullptr;
 }
 

@@ -6,7 +6,7 @@
 
 namespace host {
 
-// The variable of a name, if it has a value: of the namespace, or else of `core`.
+// The variable of a name, if it has a value or will have one: of the namespace, or else of `core`.
 var *find(std::string_view name_space, std::string_view name);
 void define_core();
 

@@ -37,34 +37,76 @@ std::optional<rekindle::digest> evaluator::resolution(std::string_view name_spac
 
 void evaluator::placed(std::span<std::byte> data) { add_root(data); }
 
-object *evaluator::evaluate(std::string_view form) {
-    auto [head, name] = heading_of(form);
-    if (head == "ns") {
-        name_space_ = name;
-        return nil();
-    }
+evaluator::form evaluator::look_at(std::string_view text) const {
+    auto [head, name] = heading_of(text);
     bool defines = head == "def" || head == "defn";
     if (!defines) name = {};
-    std::string full = defines ? name_space_ + "/" + std::string(name) : "";
-    rekindle::definition definition{full, form, name_space_};
-    auto compile = [&](rekindle::recorder &recorder, rekindle::compilation &compilation) {
-        generated code = generate(name_space_, name, read(form));
-        for (const std::string &symbol : code.symbols) recorder.resolved(name_space_, symbol);
-        for (const std::string &reference : code.references) compilation.references(reference);
-        if (defines) compilation.defines(full);
-        compilation.factory(factory_name);
-        compilation.source(code.source);
-    };
-    rekindle::evaluation evaluated = session_.eval(definition, *this, compile);
-    // What a function is follows from its code; of other values nobody has looked.
-    rekindle::ran ran = head == "defn" ? rekindle::ran::pure : rekindle::ran::impure;
+    return {text, head, name, defines ? name_space_ + "/" + std::string(name) : ""};
+}
+
+void evaluator::compile(const form &form, rekindle::recorder &recorder, rekindle::compilation &compilation) const {
+    generated code = generate(name_space_, form.name, read(form.text));
+    for (const std::string &symbol : code.symbols) recorder.resolved(name_space_, symbol);
+    for (const std::string &reference : code.references) compilation.references(reference);
+    if (form.defines()) compilation.defines(form.full);
+    compilation.factory(factory_name);
+    compilation.source(code.source);
+}
+
+// What a function is follows from its code; of other values nobody has looked.
+rekindle::ran evaluator::form::ran() const { return head == "defn" ? rekindle::ran::pure : rekindle::ran::impure; }
+
+object *evaluator::evaluate(std::string_view text) {
+    form form = look_at(text);
+    if (form.head == "ns") {
+        name_space_ = heading_of(text).name;
+        return nil();
+    }
+    rekindle::evaluation evaluated = session_.eval({form.full, text, name_space_}, *this, [&](auto &recorder, auto &compilation) {
+        compile(form, recorder, compilation);
+    });
     object *value = evaluated.factory<factory>()();
-    rekindle::code code = std::move(evaluated).finish(ran);
-    if (defines) {
-        intern(name_space_, name)->value = value;
-        code_.insert_or_assign(full, std::move(code));
+    rekindle::code code = std::move(evaluated).finish(form.ran());
+    if (form.defines()) {
+        intern(name_space_, form.name)->value = value;
+        code_.insert_or_assign(form.full, std::move(code));
     }
     return value;
+}
+
+rekindle::warmed evaluator::warm(const std::vector<std::string> &programs, rekindle::warmer how) {
+    // What is put off runs only if a name that it is made of is about to be defined anew.
+    how.run = [this](const rekindle::needed &needed) {
+        object *value = needed.factory<factory>()();
+        form form = look_at(needed.definition().text);
+        if (form.defines()) intern(needed.definition().context, form.name)->value = value;
+        return form.ran();
+    };
+    rekindle::warming warming(session_, std::move(how));
+    for (std::string_view program : programs) {
+        std::uint64_t forms = 0;
+        for (std::string_view text = delimit(program); !text.empty(); text = delimit(program)) forms += heading_of(text).head != "ns";
+        warming.expect(forms);
+    }
+    for (std::string_view program : programs) {
+        for (std::string_view text = delimit(program); !text.empty(); text = delimit(program)) {
+            form form = look_at(text);
+            if (form.head == "ns") {
+                name_space_ = heading_of(text).name;
+                continue;
+            }
+            try {
+                warming.warm({form.full, text, name_space_}, *this, [&](auto &recorder, auto &compilation) {
+                    compile(form, recorder, compilation);
+                });
+            } catch (const std::exception &error) {
+                std::cerr << "not compiled: " << error.what() << '\n';
+            }
+            // Those that follow find the name, as they will when it has a value.
+            if (form.defines()) intern(name_space_, form.name)->is_declared = true;
+        }
+    }
+    return warming.finish();
 }
 
 object *evaluator::run(std::string_view program) {

@@ -8,6 +8,7 @@
 
 #include <map>
 #include <optional>
+#include <vector>
 
 namespace host {
 
@@ -26,14 +27,28 @@ public:
     // Evaluates all forms of a text and returns the last one's value.
     object *run(std::string_view program);
     // Evaluates one form.
-    object *evaluate(std::string_view form);
+    object *evaluate(std::string_view text);
+    // Compiles what is not kept of programs that would run one after the other, and runs none of them.
+    rekindle::warmed warm(const std::vector<std::string> &programs, rekindle::warmer how);
     // Takes the code of a definition out of the process. Nothing of it may be used any more.
     void unload(const std::string &name);
 
+    const rekindle::cache &cache() const { return cache_; }
     const rekindle::session &session() const { return session_; }
     const std::string &name_space() const { return name_space_; }
 
 private:
+    // A form, as far as its text tells.
+    struct form {
+        std::string_view text, head, name;
+        std::string full; // what it defines
+
+        bool defines() const { return !full.empty(); }
+        rekindle::ran ran() const;
+    };
+    form look_at(std::string_view text) const;
+    void compile(const form &form, rekindle::recorder &recorder, rekindle::compilation &compilation) const;
+
     std::optional<rekindle::digest> resolution(std::string_view name_space, std::string_view symbol) override;
     void placed(std::span<std::byte> data) override;
 

@@ -7,18 +7,23 @@
 
 #include <chrono>
 #include <fstream>
+#include <unistd.h>
+#include <utility>
 
 namespace {
 
 constexpr std::string_view usage =
     "cpp-host [OPTIONS] FILE...     runs programs\n"
     "cpp-host [OPTIONS] -e TEXT     prints the value of a text\n"
+    "cpp-host [OPTIONS] warm FILE...  compiles what is missing of programs, on all cores, and runs none\n"
     "\n"
     "  --cache DIR      keeps code in DIR\n"
     "  --no-cache       keeps nothing\n"
     "  --explain        says why what was not found was compiled\n"
     "  --stats          says what came of the definitions\n"
     "  --times          says what each form took, in nanoseconds, with its factory\n"
+    "  --bundle FILE    takes over, before warming, what this bundle holds\n"
+    "  --trust KEY      whose bundles are taken, beside who the user trusts\n"
     "  -O LEVEL         how clang optimises, 0 to 3; by default 1\n"
     "  --collect N      sees that constants outlive N collections, and not their code\n";
 
@@ -31,10 +36,32 @@ void run_timed(host::evaluator &evaluator, std::string_view program) {
     }
 }
 
+std::string text_of(const std::string &file) {
+    std::ifstream in(file);
+    if (!in) throw host::error("cannot read " + file);
+    return {std::istreambuf_iterator<char>(in), {}};
+}
+
+void warm(host::evaluator &evaluator, const std::vector<std::string> &files) {
+    std::vector<std::string> programs;
+    for (const std::string &file : files) programs.push_back(text_of(file));
+    rekindle::warmer how;
+    if (isatty(STDERR_FILENO))
+        how.progress = [](const rekindle::warmed &so_far) { std::cerr << '\r' << so_far.done << " of " << so_far.expected << ' '; };
+    how.failed = [](const rekindle::definition &definition, std::string_view why) {
+        std::cerr << "not compiled: " << definition.name << ": " << why << '\n';
+    };
+    rekindle::warmed warmed = evaluator.warm(programs, std::move(how));
+    std::cout << warmed.done << " definitions: " << warmed.found << " found, " << warmed.compiled << " compiled, " << warmed.bypasses
+              << " bypasses, " << warmed.failed << " failed, " << warmed.ran << " run\n";
+}
+
 int run(int count, char **arguments) {
     host::settings settings;
     settings.headers = CPP_HOST_HEADERS;
-    bool stats = false, times = false;
+    bool stats = false, times = false, warms = false;
+    std::string bundle;
+    std::vector<std::string> keys;
     long collections = 0;
     std::string expression;
     std::vector<std::string> files;
@@ -50,6 +77,9 @@ int run(int count, char **arguments) {
         else if (argument == "--stats") stats = true;
         else if (argument == "--times") times = true;
         else if (argument == "--collect") collections = std::stol(value());
+        else if (argument == "--bundle") bundle = value();
+        else if (argument == "--trust") keys.push_back(value());
+        else if (argument == "warm" && files.empty()) warms = true;
         else if (argument == "-O") settings.optimisation = "-O" + value();
         else if (argument == "-e") expression = value();
         else if (argument.starts_with('-')) throw host::error("no option " + argument + "\n" + std::string(usage));
@@ -62,10 +92,14 @@ int run(int count, char **arguments) {
     host::start_heap();
     host::define_core();
     host::evaluator evaluator(settings);
+    if (!bundle.empty()) {
+        std::vector<std::string_view> trusted(keys.begin(), keys.end());
+        rekindle::imported imported = evaluator.cache().import(bundle, trusted);
+        std::cout << imported.records << " taken over, " << imported.present << " there already\n";
+    }
+    if (warms) warm(evaluator, std::exchange(files, {}));
     for (const std::string &file : files) {
-        std::ifstream in(file);
-        if (!in) throw host::error("cannot read " + file);
-        std::string program{std::istreambuf_iterator<char>(in), {}};
+        std::string program = text_of(file);
         if (times) run_timed(evaluator, program);
         else evaluator.run(program);
     }

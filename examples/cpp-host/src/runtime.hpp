@@ -103,6 +103,8 @@ template <class Body> object *make_function(std::string_view name, int arity, Bo
 struct var {
     std::string_view name;
     object *value = nullptr;
+    // Whether a program that was compiled and has not run defines it.
+    bool is_declared = false;
 };
 
 var *intern(std::string_view name_space, std::string_view name);

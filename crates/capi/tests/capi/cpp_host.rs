@@ -78,3 +78,31 @@ fn text_is_compiled_by_clang_and_its_headers_are_dependencies() {
         "{changed}"
     );
 }
+
+#[test]
+fn warming_compiles_on_all_threads_and_runs_what_macros_need_and_no_more() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let program = folder.path().join("warm");
+    compile("c++", CPP, &["warm.cpp"], Linked::Shared, &program);
+    let cache = folder.path().join("cache");
+    let run = |how: &str| succeed(Command::new(&program).arg(how).arg(&cache));
+    assert_eq!(run("warm"), "0 found, 6 compiled\n");
+    assert_eq!(run("run"), "6 hits\n");
+    assert_eq!(run("again"), "6 found, 0 compiled\n");
+}
+
+#[test]
+fn better_code_is_made_in_idle_time_and_told_of() {
+    let ways = match installed(&["clang++-22"]) {
+        Some(_) => &["object", "source"][..],
+        None => &["object"],
+    };
+    for way in ways {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let program = folder.path().join("better");
+        compile("c++", CPP, &["better.cpp"], Linked::Shared, &program);
+        let run = || succeed(Command::new(&program).arg(folder.path()).arg(way));
+        assert_eq!(run(), "1, then 2\n", "{way}");
+        assert_eq!(run(), "2, then 2\n", "{way}");
+    }
+}

@@ -2,6 +2,8 @@
 
 use crate::build::{installed, libraries, package, succeed};
 use crate::layout::lay_out;
+use rekindle_cache_core::bundle::{self, Export, SigningKey};
+use rekindle_cache_core::store::FolderStore;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -174,6 +176,76 @@ fn the_cpp_host_runs_its_programs_cold_and_warm_and_collects_around_loaded_code(
     assert!(String::from_utf8_lossy(&output.stderr).contains("nothing is called no-such-function"));
 }
 
+/// The second folder gets what it has by a bundle, as another machine would.
+#[test]
+fn what_the_cpp_host_has_warmed_is_found_by_its_run_here_and_elsewhere() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let Some(host) = cpp_host(&folder.path().join("build"), &[]) else {
+        return;
+    };
+    let path = |name: &str| folder.path().join(name);
+    let [calc, tour] = programs();
+    let warm = |cache: &str, more: &[&OsStr]| {
+        let mut command = Command::new(&host);
+        command.arg("--cache").arg(path(cache)).args(more);
+        succeed(command.arg("warm").args([&calc, &tour]))
+    };
+    let is_warm = |cache: &str| {
+        let cache = path(cache);
+        let (printed, stats) = run(
+            &host,
+            &[
+                "--cache".as_ref(),
+                cache.as_ref(),
+                calc.as_ref(),
+                tour.as_ref(),
+            ],
+        );
+        assert_eq!(printed, PRINTED);
+        assert!(
+            stats.starts_with("22 definitions: 22 hits, 0 misses"),
+            "{stats}"
+        );
+    };
+    // Nothing is printed: nothing of the programs runs.
+    let counted = |found: u32, compiled: u32| {
+        format!("22 definitions: {found} found, {compiled} compiled, 0 bypasses, 0 failed, 0 run\n")
+    };
+    assert_eq!(warm("here", &[]), counted(0, 22));
+    is_warm("here");
+    assert_eq!(warm("here", &[]), counted(22, 0));
+
+    let key = SigningKey::generate().expect("there is randomness");
+    let (store, bundle) = (
+        FolderStore::open_read_only(path("here")),
+        path("all.rekindle"),
+    );
+    let export = Export { key: Some(&key) };
+    let exported = bundle::export(&store.expect("it is a store"), &bundle, export, &mut |_| {
+        true
+    });
+    assert_eq!(exported.expect("it can be written").records, 22);
+    let key = key.public_key().to_string();
+    let trusting: [&OsStr; 4] = [
+        "--bundle".as_ref(),
+        bundle.as_ref(),
+        "--trust".as_ref(),
+        key.as_ref(),
+    ];
+    let taken = format!("22 taken over, 0 there already\n{}", counted(22, 0));
+    assert_eq!(warm("elsewhere", &trusting), taken);
+    is_warm("elsewhere");
+    let mut untrusting = Command::new(&host);
+    untrusting.env("REKINDLE_TRUSTED_KEYS", "");
+    untrusting
+        .arg("--cache")
+        .arg(path("third"))
+        .args(&trusting[..2]);
+    let output = crate::build::output(untrusting.arg("warm").arg(&calc));
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+}
+
 #[test]
 fn the_cpp_host_is_clean_under_the_address_sanitizer() {
     let folder = tempfile::tempdir().expect("there is room for a folder");
@@ -206,6 +278,20 @@ fn the_cpp_host_is_clean_under_the_address_sanitizer() {
             let printed = succeed(&mut command);
             assert!(printed.starts_with(PRINTED), "{printed}");
         }
+        let mut command = Command::new(&host);
+        if collector == "ON" {
+            let options = "detect_leaks=0:detect_stack_use_after_return=0";
+            command.env("ASAN_OPTIONS", options);
+        }
+        command
+            .arg("--cache")
+            .arg(folder.path().join("warmed").join(collector))
+            .arg("warm");
+        let printed = succeed(command.args([&calc, &tour]));
+        assert!(
+            printed.starts_with("22 definitions: 0 found, 22 compiled"),
+            "{printed}"
+        );
     }
 }
 
@@ -236,4 +322,15 @@ fn the_cpp_host_is_clean_under_valgrind() {
             .args([&calc, &tour]);
         assert_eq!(succeed(&mut command), PRINTED);
     }
+    let mut command = Command::new("valgrind");
+    command.args(["--quiet", "--smc-check=all", "--error-exitcode=99"]);
+    command
+        .arg(&host)
+        .arg("--cache")
+        .arg(folder.path().join("warmed"));
+    let printed = succeed(command.arg("warm").arg(&tour));
+    assert!(
+        printed.contains(" compiled, 0 bypasses, 0 failed, 0 run"),
+        "{printed}"
+    );
 }

@@ -1,0 +1,155 @@
+// Warming through the C++ layer, of a language with macros: `warm FOLDER` compiles a program without running it, `run
+// FOLDER` runs it. Both print what came of the definitions.
+
+#include "check.h"
+
+#include <rekindle.hpp>
+
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using factory = long();
+
+// A definition of the language: `macro` names one that is expanded, so that its value is a part of the text that is
+// compiled; `values` are those that the code refers to.
+struct form {
+    std::string name, body;
+    std::string macro = {};
+    std::vector<std::string> values = {};
+    bool is_analysed = false;
+};
+
+const std::vector<form> program{
+    {"user/base", "20"},
+    {"user/twice", "2", {}, {}, true},
+    {"user/untouched", "missing_function()"},
+    {"user/sum", "20", "user/twice", {}, true},
+    {"user/kept", "value_of(\"user/base\") + 1", {}, {"user/base"}},
+    // From here on `base` is another, and `kept` is made of what it was.
+    {"user/base", "100"},
+    {"user/wrong", "no C", {}, {}, true},
+    {"user/none", "0", "user/no-macro"},
+};
+
+std::map<std::string, long, std::less<>> values;
+std::vector<std::string> ran;
+
+struct language final : rekindle::host {
+    std::optional<rekindle::word> symbol(std::string_view name, std::uint64_t) override {
+        auto missing = +[]() -> long { return throw std::runtime_error("it ran"), 0; };
+        auto value = +[](const char *name) -> long { return values.at(name); };
+        if (name == "missing_function") return rekindle::word::address(missing);
+        if (name == "value_of") return rekindle::word::address(value);
+        return std::nullopt;
+    }
+};
+
+void set(const rekindle::definition &definition, long value) {
+    values[std::string(definition.name)] = value;
+    ran.emplace_back(definition.name);
+}
+
+std::atomic<int> generated_elsewhere = 0;
+
+auto compiler(const form &form) {
+    return [&form](rekindle::recorder &recorder, rekindle::compilation &compilation) {
+        long macro = 0;
+        if (!form.macro.empty()) {
+            if (form.macro == "user/no-macro") throw std::runtime_error("there is no macro");
+            // What was put off runs now, so that its value is there.
+            recorder.ran(form.macro);
+            macro = values.at(form.macro);
+        }
+        std::string source = "long missing_function(void); long value_of(const char *); long factory(void) { return " + form.body + " + " +
+                             std::to_string(macro) + "; }";
+        compilation.factory("factory");
+        compilation.defines(form.name);
+        for (const std::string &value : form.values) compilation.references(value);
+        auto here = std::this_thread::get_id();
+        auto make = [source, here](rekindle::unit &unit) {
+            if (source.find("no C") != source.npos) throw std::runtime_error("this is no C");
+            generated_elsewhere += std::this_thread::get_id() != here;
+            rekindle_bytes object = compiled_by("CC", "c", rekindle::detail::text(source));
+            unit.object({static_cast<const std::byte *>(object.data), object.size});
+            free(const_cast<void *>(object.data));
+        };
+        if (form.is_analysed) compilation.analysed(rekindle::digest_of("form", source), make);
+        else make(compilation.unit());
+    };
+}
+
+rekindle::definition definition_of(const form &form) { return {form.name, form.body, form.macro}; }
+
+void warm(const rekindle::session &session, bool is_again) {
+    language language;
+    std::uint64_t last = 0;
+    std::vector<std::string> failed;
+    rekindle::warming warming(session, {
+        .threads = 3,
+        .run = [](const rekindle::needed &needed) {
+            set(needed.definition(), needed.factory<factory>()());
+            return rekindle::ran::pure;
+        },
+        .progress = [&](const rekindle::warmed &so_far) {
+            CHECK(so_far.expected == program.size() && so_far.done >= last);
+            last = so_far.done;
+        },
+        .failed = [&](const rekindle::definition &definition, std::string_view why) {
+            CHECK(why.find("this is no C") != why.npos);
+            failed.emplace_back(definition.name);
+        },
+    });
+    warming.expect(program.size());
+    for (const form &form : program) {
+        try {
+            rekindle::outcome outcome = warming.warm(definition_of(form), language, compiler(form));
+            bool was_kept = is_again && form.name != "user/wrong";
+            CHECK((outcome == rekindle::outcome::hit) == was_kept);
+        } catch (const std::runtime_error &error) {
+            CHECK(form.name == "user/none" && std::string_view(error.what()) == "there is no macro");
+        }
+    }
+    rekindle::warming moved = std::move(warming);
+    rekindle::warmed warmed = moved.finish();
+    CHECK(warmed.done == program.size() && last == warmed.done && warmed.failed == 2 && warmed.bypasses == 0);
+    CHECK(failed == std::vector<std::string>{"user/wrong"});
+    // The macro, and what was made of a name that came to mean something else; nothing of all that merely is there.
+    CHECK(ran == (std::vector<std::string>{"user/twice", "user/base", "user/kept"}) && warmed.ran == 3);
+    CHECK(values.at("user/kept") == 21);
+    std::printf("%d found, %d compiled\n", int(warmed.found), int(warmed.compiled));
+}
+
+void run(const rekindle::session &session) {
+    language language;
+    int hits = 0;
+    for (const form &form : program) {
+        if (form.name == "user/wrong" || form.name == "user/none") continue;
+        rekindle::definition definition = definition_of(form);
+        auto evaluated = session.eval(definition, language, compiler(form));
+        hits += evaluated.outcome() == rekindle::outcome::hit;
+        if (form.name == "user/untouched") {
+            CHECK(evaluated.factory<factory>() != nullptr);
+            std::move(evaluated).finish(rekindle::ran::failed);
+            continue;
+        }
+        set(definition, std::move(evaluated).run<factory>(rekindle::ran::pure));
+    }
+    CHECK(values.at("user/sum") == 22 && values.at("user/kept") == 21 && values.at("user/base") == 100);
+    std::printf("%d hits\n", hits);
+}
+
+} // namespace
+
+int main(int count, char **arguments) {
+    CHECK(count == 3);
+    auto cache = rekindle::cache::open(rekindle::options().folder(arguments[2]).compiler("cc"));
+    rekindle::session session(cache);
+    std::string how = arguments[1];
+    if (how == "run") run(session);
+    else warm(session, how == "again");
+    if (how == "warm") CHECK(generated_elsewhere > 0);
+}
