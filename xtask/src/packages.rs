@@ -28,9 +28,11 @@ enum FoundBy {
     Programs(&'static [&'static str]),
     /// A library: a static one, which comes with its headers, or a shared one by its whole name.
     Library(&'static str),
+    /// A library beside LLVM's own, where no compiler looks.
+    BesideLlvm(&'static str),
 }
 
-use FoundBy::{Library, Programs};
+use FoundBy::{BesideLlvm, Library, Programs};
 
 /// Installs what of the tests' needs is missing with `apt-get`, where this user may, and says what it
 /// does.
@@ -83,7 +85,7 @@ fn install(shell: &Shell, needed: &[Needed]) -> Result<()> {
     for needed in needed {
         let name = match needed.found_by {
             Programs(names) => names.join(" or "),
-            Library(name) => name.to_owned(),
+            Library(name) | BesideLlvm(name) => name.to_owned(),
         };
         match needed.find(shell) {
             Some(found) => eprintln!("   {found} is there"),
@@ -135,6 +137,7 @@ impl Needed {
         match self.found_by {
             Programs(names) => names.iter().find(|name| is_installed(name)).copied(),
             Library(name) => has_library(shell, name).then_some(name),
+            BesideLlvm(name) => is_beside_llvm(shell, name).then_some(name),
         }
     }
 }
@@ -182,6 +185,13 @@ fn has_library(shell: &Shell, name: &str) -> bool {
     let asked = cmd!(shell, "cc --print-file-name={name}").quiet().read();
     // What it does not find it echoes.
     asked.is_ok_and(|path| Path::new(path.trim()).is_absolute())
+}
+
+/// Whether LLVM's folder has the library `name`.
+fn is_beside_llvm(shell: &Shell, name: &str) -> bool {
+    let asked = cmd!(shell, "llvm-config-22 --libdir").quiet();
+    let folder = asked.ignore_stderr().read();
+    folder.is_ok_and(|folder| Path::new(folder.trim()).join(name).exists())
 }
 
 /// Whether `program` is on the search path.

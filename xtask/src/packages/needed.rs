@@ -1,6 +1,6 @@
 //! The list of them: what it is found by, the Debian package that has it, and what it is for.
 
-use super::FoundBy::{Library, Programs};
+use super::FoundBy::{BesideLlvm, Library, Programs};
 use super::{FoundBy, Needed};
 
 /// For the tests.
@@ -178,12 +178,12 @@ pub(super) const NEEDED_FOR_CLANG: &[Needed] = &[
         "says where LLVM is",
     ),
     required(
-        Library("libclangInterpreter.a"),
+        BesideLlvm("libclangInterpreter.a"),
         "libclang-22-dev",
         "the headers of clang as a library, to be held against",
     ),
     required(
-        Library("libclang-cpp.so"),
+        BesideLlvm("libclang-cpp.so"),
         "libclang-cpp22-dev",
         "clang as a library",
     ),
