@@ -19,7 +19,7 @@ mod orc;
 mod row;
 mod store;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -108,9 +108,13 @@ enum Benchmark {
 
 fn main() -> Result<()> {
     let command = Command::parse();
-    let mut bars = Vec::new();
+    let (mut bars, mut failure) = (Vec::new(), None);
     let rows = match command.benchmark {
-        Benchmark::FirstLight { runs } => first_light::measure(runs)?,
+        Benchmark::FirstLight { runs } => {
+            let rows = first_light::measure(runs)?;
+            bars = first_light::warm_bar(&rows);
+            rows
+        }
         Benchmark::Instructions(options) => return instructions::run(&options),
         Benchmark::Charts { summary, folder } => return charts::draw(&summary, &folder),
         Benchmark::Store(options) => return store::run(&options, command.json.as_deref()),
@@ -146,7 +150,11 @@ fn main() -> Result<()> {
             bars = cpp::bars(&rows);
             rows
         }
-        Benchmark::EndToEnd(options) => end_to_end::measure(&options)?,
+        Benchmark::EndToEnd(options) => {
+            let rows = end_to_end::measure(&options)?;
+            failure = end_to_end::failure(&rows);
+            rows
+        }
         Benchmark::EndToEndProcess { plan } => return end_to_end::run_process(&plan),
         Benchmark::HooksProcess { plan } => return hooks::run_process(&plan),
     };
@@ -157,5 +165,5 @@ fn main() -> Result<()> {
     if let Some(path) = command.json {
         row::write_json(&rows, &bars, &path)?;
     }
-    Ok(())
+    failure.map_or(Ok(()), |failure| bail!(failure))
 }

@@ -1,11 +1,17 @@
 //! The benchmarks: built together, run one after the other, gathered in one summary.
+//!
+//! What fails costs its own figures and no others': the rest is built without it and run, and the failures are
+//! told at the end, with an exit code that is not zero.
+
+mod part;
 
 use crate::figures;
 use crate::layout::lay_out;
 use crate::packages;
 use crate::steps::Steps;
-use crate::workspace::{BIN_DIR, root, target_folder};
+use crate::workspace::{root, target_folder};
 use anyhow::{Context, Result, bail};
+pub(crate) use part::{Part, passed, rows_file};
 use std::path::Path;
 use xshell::{Shell, cmd};
 
@@ -18,7 +24,7 @@ pub(crate) struct Benchmark {
     ember: Option<fn() -> Vec<&'static str>>,
     /// Programs and libraries that it uses.
     needs: Option<fn(&Shell) -> Result<()>>,
-    /// How it is made to take half a minute.
+    /// How it is made to take some ten seconds.
     quick: &'static [&'static str],
 }
 
@@ -42,7 +48,7 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
         ..Benchmark::new("loader")
     },
     Benchmark {
-        quick: &["--quick", "--rounds", "3"],
+        quick: &["--quick", "--rounds", "2"],
         ..Benchmark::new("store")
     },
     Benchmark::new("hooks"),
@@ -108,6 +114,9 @@ fn backends() -> Vec<&'static str> {
 
 /// Runs the benchmarks called `names`, all without any, on what is built in release; their figures go to the
 /// summary, and those of a single one to `json` as well.
+///
+/// # Errors
+/// At the end, if something has failed: with all that has.
 pub(crate) fn run(
     steps: &mut Steps,
     names: &[String],
@@ -121,40 +130,42 @@ pub(crate) fn run(
     if json.is_some() && wanted.len() != 1 {
         bail!("`--json` is for one benchmark; all of them go to target/bench/summary.json");
     }
+    let mut failures = Vec::new();
+    let mut ready = Vec::new();
     for benchmark in &wanted {
-        if let Some(needs) = benchmark.needs {
-            steps.step("what the benchmark needs", needs)?;
-        }
-    }
-    steps.step("build the benchmarks in release", |shell| {
-        let mut features: Vec<_> = wanted
-            .iter()
-            .flat_map(|one| one.features)
-            .copied()
-            .collect();
-        features.dedup();
-        let features = features.join(",");
-        let package = "rekindle-benches";
-        let command = cmd!(shell, "cargo build --release --package {package}");
-        let command = match features.is_empty() {
-            true => command,
-            false => command.args(["--features", &features]),
+        let needs = match benchmark.needs {
+            Some(needs) => steps.step("what the benchmark needs", needs),
+            None => Ok(()),
         };
-        Ok(command.run()?)
-    })?;
-    for benchmark in &wanted {
-        if let Some(features) = benchmark.ember {
-            steps.step("build ember in release", |shell| {
-                let features = features().join(",");
-                let command = cmd!(shell, "cargo build --release --package ember");
-                Ok(command.args(["--features", &features]).run()?)
-            })?;
+        match needs {
+            Ok(()) => ready.push(*benchmark),
+            Err(error) => {
+                let reason = format!("{error:#}");
+                steps.step("summary", |shell| {
+                    part::failed(shell, benchmark, is_quick, &reason)
+                })?;
+                failures.push(format!("{}: {reason}", benchmark.name));
+            }
         }
-        steps.step(benchmark.name, |shell| {
-            one(shell, benchmark, is_quick, json.as_deref())
-        })?;
     }
-    steps.step("summary", figures::gather)
+    failures.extend(build(steps, &ready));
+    for benchmark in ready {
+        if let Some(features) = benchmark.ember {
+            failures.extend(build_ember(steps, &features()));
+        }
+        let measured = steps.step(benchmark.name, |shell| {
+            part::run(shell, benchmark, is_quick, json.as_deref())
+        });
+        failures.extend(measured.err().map(|error| format!("{error:#}")));
+    }
+    steps.step("summary", figures::gather)?;
+    match failures.is_empty() {
+        true => Ok(()),
+        false => bail!(
+            "what else was to be measured is in the summary, but:\n{}",
+            failures.join("\n")
+        ),
+    }
 }
 
 fn wanted(names: &[String]) -> Result<Vec<&'static Benchmark>> {
@@ -171,17 +182,51 @@ fn wanted(names: &[String]) -> Result<Vec<&'static Benchmark>> {
     names.iter().map(find).collect()
 }
 
-fn one(shell: &Shell, benchmark: &Benchmark, is_quick: bool, json: Option<&Path>) -> Result<()> {
-    let binaries = target_folder(shell)?.join("release");
-    let program = binaries.join("rekindle-benches");
-    let _binaries = shell.push_env(BIN_DIR, &binaries);
-    let _host = shell.push_env("REKINDLE_CPP_HOST", binaries.join(CPP_HOST));
-    let rows = figures::rows_file(shell, benchmark.name)?;
-    let name = benchmark.name;
-    let quick = if is_quick { benchmark.quick } else { &[] };
-    cmd!(shell, "{program} {name} {quick...} --json {rows}").run()?;
-    if let Some(json) = json {
-        shell.copy_file(&rows, json)?;
+/// Builds the benchmarks with what those of `wanted` want; if that fails, with as much of it as can be built. Says
+/// what went wrong.
+fn build(steps: &mut Steps, wanted: &[&Benchmark]) -> Vec<String> {
+    let mut sets: Vec<&[&str]> = wanted.iter().map(|one| one.features).collect();
+    sets.dedup();
+    let mut build = |features: &[&str]| {
+        steps.step("build the benchmarks in release", |shell| {
+            let package = "rekindle-benches";
+            let command = cmd!(shell, "cargo build --release --package {package}");
+            let features = features.join(",");
+            Ok(command.args(["--features", &features]).run()?)
+        })
+    };
+    let Err(error) = build(&sets.concat()) else {
+        return Vec::new();
+    };
+    let mut failures = vec![format!("{error:#}, so peers are left out")];
+    let mut built = Vec::new();
+    for set in sets.into_iter().filter(|set| !set.is_empty()) {
+        let more = [&built[..], set].concat();
+        match build(&more) {
+            Ok(()) => built = more,
+            Err(error) => failures.push(format!("with {}: {error:#}", set.join(","))),
+        }
     }
-    Ok(())
+    // What was built last may be from before.
+    failures.extend(build(&built).err().map(|error| format!("{error:#}")));
+    failures
+}
+
+/// Builds ember with `features`, or without. Says what went wrong.
+fn build_ember(steps: &mut Steps, features: &[&str]) -> Vec<String> {
+    let mut build = |features: &[&str]| {
+        steps.step("build ember in release", |shell| {
+            let command = cmd!(shell, "cargo build --release --package ember");
+            let features = features.join(",");
+            Ok(command.args(["--features", &features]).run()?)
+        })
+    };
+    let Err(error) = build(features) else {
+        return Vec::new();
+    };
+    let mut failures = vec![format!("{error:#}")];
+    if !features.is_empty() {
+        failures.extend(build(&[]).err().map(|error| format!("{error:#}")));
+    }
+    failures
 }

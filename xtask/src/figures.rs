@@ -3,7 +3,8 @@
 
 mod tables;
 
-use crate::bench::BENCHMARKS;
+use crate::bench::{BENCHMARKS, Part, rows_file};
+use crate::regress;
 use crate::steps::Steps;
 use crate::workspace::{root, target_folder};
 use anyhow::{Context, Result, bail};
@@ -30,6 +31,7 @@ const END: &str = "<!-- end of figures -->";
 struct Summary {
     machine: String,
     date: String,
+    parts: Vec<Part>,
     rows: Vec<Value>,
 }
 
@@ -42,6 +44,7 @@ impl Summary {
         Ok(Self {
             machine: text("machine"),
             date: text("date"),
+            parts: serde_json::from_value(value["parts"].clone()).unwrap_or_default(),
             rows: value["rows"].as_array().cloned().unwrap_or_default(),
         })
     }
@@ -52,34 +55,43 @@ fn folder(shell: &Shell) -> Result<PathBuf> {
     Ok(target_folder(shell)?.join("bench"))
 }
 
-/// The file of one benchmark's rows.
-pub(crate) fn rows_file(shell: &Shell, name: &str) -> Result<PathBuf> {
-    let folder = folder(shell)?.join("rows");
-    shell.create_dir(&folder)?;
-    Ok(folder.join(format!("{name}.json")))
-}
-
 /// Makes the summary of what each benchmark has found when it last ran, as JSON, as a table, and as charts.
 pub(crate) fn gather(shell: &Shell) -> Result<()> {
-    let mut rows = Vec::new();
-    for benchmark in BENCHMARKS {
-        let file = rows_file(shell, benchmark.name)?;
-        let Ok(text) = std::fs::read(&file) else {
-            eprintln!("   not measured: {}", benchmark.name);
+    let (mut rows, mut parts) = (Vec::new(), Vec::new());
+    let names = BENCHMARKS.iter().map(|benchmark| benchmark.name);
+    for name in names.chain([regress::NAME]) {
+        parts.push(Part::of(shell, name)?);
+        let Ok(text) = std::fs::read(rows_file(shell, name)?) else {
+            eprintln!("   not measured: {name}");
             continue;
         };
         let found: Vec<Value> = serde_json::from_slice(&text)?;
         for mut row in found {
             if let Some(fields) = row.as_object_mut() {
-                fields.insert("benchmark".to_owned(), benchmark.name.into());
+                fields.insert("benchmark".to_owned(), name.into());
             }
             rows.push(row);
         }
     }
+    let names = |holds: Option<bool>| -> Vec<String> {
+        let bars = rows.iter().filter(|row| row["bar"].is_string());
+        let those = bars.filter(|row| row["holds"].as_bool() == holds);
+        let name = |row: &Value| {
+            let part = |name: &str| row[name].as_str().unwrap_or_default();
+            format!("{}: {}", part("benchmark"), part("bar"))
+        };
+        those.map(name).collect()
+    };
     let summary = json!({
         "machine": machine(),
         "date": cmd!(shell, "date --utc +%F").quiet().read()?,
-        "commit": cmd!(shell, "git rev-parse --short HEAD").quiet().read().unwrap_or_default(),
+        "commit": cmd!(shell, "git rev-parse --short HEAD").quiet().ignore_stderr().read().unwrap_or_default(),
+        "parts": parts,
+        "bars": {
+            "hold": names(Some(true)),
+            "missed": names(Some(false)),
+            "not_measured": names(None),
+        },
         "rows": rows,
     });
     let folder = folder(shell)?;
@@ -89,9 +101,8 @@ pub(crate) fn gather(shell: &Shell) -> Result<()> {
     shell.write_file(folder.join("summary.md"), table)?;
     let program = target_folder(shell)?.join("release/rekindle-benches");
     let charts = folder.join("charts");
-    cmd!(shell, "{program} charts {file} {charts}").run()?;
     eprintln!("   {}, summary.md and charts beside it", file.display());
-    Ok(())
+    Ok(cmd!(shell, "{program} charts {file} {charts}").run()?)
 }
 
 /// The machine in a line: its processor, memory, system and kernel.
@@ -181,7 +192,16 @@ mod tests {
         let summary = Summary {
             machine: "a machine".to_owned(),
             date: "today".to_owned(),
+            parts: vec![
+                serde_json::from_value(json!({"benchmark": "hooks", "failed": "run: it | ended",
+                    "measured": {"date": "then", "commit": "abc", "seconds": 61.0, "quick": true}}))?,
+                serde_json::from_value(json!({"benchmark": "cpp"}))?,
+            ],
             rows: vec![
+                json!({"benchmark": "hooks", "bar": "warm, 99%", "figure": 9.0, "unit": "us",
+                    "needs": "at-most", "limit": 6.0, "holds": false}),
+                json!({"benchmark": "hooks", "bar": "other", "figure": null, "unit": "x",
+                    "needs": "at-least", "limit": 1.7, "holds": null}),
                 json!({"benchmark": "hooks", "bar": "warm, median", "figure": 2.5, "unit": "us",
                     "needs": "at-most", "limit": 3.0, "holds": true}),
                 json!({"benchmark": "end-to-end", "work": "end-to-end-10000", "subject": "rekindle",
@@ -204,6 +224,15 @@ mod tests {
             page.contains("| hooks | warm, median | 2.50 us | at most 3 us | yes |"),
             "{page}"
         );
+        for line in [
+            "Of 3 bars 1 holds, 1 is **missed**, and 1 was not measured.",
+            "| hooks | warm, 99% | 9.00 us | at most 6 us | **missed** |",
+            "| hooks | other | not measured | at least 1.7 x | |",
+            "| hooks | then | `abc` | 61 s, quick | **run: it / ended** |",
+            "| cpp | never | | | |",
+        ] {
+            assert!(page.contains(line), "{line}\n{page}");
+        }
         Ok(())
     }
 }

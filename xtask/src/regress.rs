@@ -4,12 +4,18 @@
 //! Instructions do not hang on what else the machine does, so that a percent can be told. They are not time:
 //! what waits for memory looks cheap here, and the benchmarks tell that.
 
+use crate::bench;
 use crate::packages::is_installed;
 use crate::steps::Steps;
 use crate::workspace::{root, target_folder};
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 use xshell::{Shell, cmd};
+
+/// What it is called among the benchmarks, whose summary has its outcome.
+pub(crate) const NAME: &str = "regress";
 
 /// What is counted, by the names that the benchmarks' program has for it.
 const WORKS: [&str; 7] = ["hit", "again", "miss", "link", "load", "put", "get"];
@@ -21,12 +27,14 @@ const RUNS: usize = 3;
 /// more instructions.
 pub(crate) fn run(steps: &mut Steps, base: &str, tolerance: f64) -> Result<()> {
     ensure!(is_installed("valgrind"), "valgrind is not installed");
-    let mut programs = Vec::new();
+    let began = Instant::now();
+    let (mut programs, mut bars) = (Vec::new(), Vec::new());
+    let mut commit = String::new();
     steps.step("build the other commit", |shell| {
         let folder = folder(shell)?;
         let sources = folder.join("base");
-        let commit = format!("{base}^{{commit}}");
-        let commit = cmd!(shell, "git rev-parse --verify {commit}").read()?;
+        let named = format!("{base}^{{commit}}");
+        commit = cmd!(shell, "git rev-parse --short --verify {named}").read()?;
         shell.remove_path(&sources)?;
         shell.create_dir(&sources)?;
         let archive = folder.join("base.tar");
@@ -59,10 +67,20 @@ pub(crate) fn run(steps: &mut Steps, base: &str, tolerance: f64) -> Result<()> {
             let (before, after) = (count(shell, base, work)?, count(shell, this, work)?);
             let change = (after as f64 / before.max(1) as f64 - 1.0) * 100.0;
             println!("{work:<8} {before:>14} {after:>14} {change:>+7.2}%");
+            bars.push(json!({
+                "bar": format!("{work}, instructions against those of {commit}"),
+                "figure": 1.0 + change / 100.0,
+                "unit": "x",
+                "needs": "at-most",
+                "limit": 1.0 + tolerance / 100.0,
+                "holds": change <= tolerance,
+            }));
             if change > tolerance && worst.is_none_or(|(_, most)| change > most) {
                 worst = Some((work, change));
             }
         }
+        shell.write_file(bench::rows_file(shell, NAME)?, json!(bars).to_string())?;
+        bench::passed(shell, NAME, false, began.elapsed())?;
         match worst {
             Some((work, change)) => {
                 bail!("`{work}` takes {change:.2}% more instructions (tolerated: {tolerance}%)")

@@ -8,7 +8,13 @@ use xshell::Shell;
 /// Runs steps in the workspace's folder and remembers how long each took.
 pub(crate) struct Steps {
     shell: Shell,
-    done: Vec<(&'static str, Duration)>,
+    done: Vec<Done>,
+}
+
+struct Done {
+    name: &'static str,
+    took: Duration,
+    has_failed: bool,
 }
 
 impl Steps {
@@ -31,25 +37,25 @@ impl Steps {
         eprintln!("\n== {name}");
         let start = Instant::now();
         let outcome = step(&self.shell);
-        self.done.push((name, start.elapsed()));
+        self.done.push(Done {
+            name,
+            took: start.elapsed(),
+            has_failed: outcome.is_err(),
+        });
         outcome.with_context(|| format!("the step `{name}` failed"))
     }
 
-    /// Prints how long each step took; the last one is where it went wrong, unless `all_passed`.
+    /// Prints how long each step took, and where it went wrong, unless `all_passed`.
     pub(crate) fn report(&self, all_passed: bool) {
-        let total: Duration = self.done.iter().map(|(_, took)| *took).sum();
+        let total: Duration = self.done.iter().map(|done| done.took).sum();
         let outcome = if all_passed { "passed" } else { "FAILED" };
         eprintln!("\n== {outcome} in {:.1} s", total.as_secs_f64());
-        let width = self
-            .done
-            .iter()
-            .map(|(name, _)| name.len())
-            .max()
-            .unwrap_or(0);
-        for (index, (name, took)) in self.done.iter().enumerate() {
-            let is_culprit = !all_passed && index + 1 == self.done.len();
-            let mark = if is_culprit { "  FAILED" } else { "" };
-            eprintln!("   {name:width$}  {:>7.1} s{mark}", took.as_secs_f64());
+        let width = self.done.iter().map(|done| done.name.len()).max();
+        let width = width.unwrap_or(0);
+        for done in &self.done {
+            let mark = if done.has_failed { "  FAILED" } else { "" };
+            let (name, took) = (done.name, done.took.as_secs_f64());
+            eprintln!("   {name:width$}  {took:>7.1} s{mark}");
         }
     }
 }

@@ -44,4 +44,4 @@ mod run;
 #[cfg(feature = "end-to-end")]
 mod wasmtime;
 
-pub(crate) use run::{Options, measure, run_process};
+pub(crate) use run::{Options, failure, measure, run_process};

@@ -34,7 +34,7 @@ struct Limits {
     counts: Vec<usize>,
     /// A process brings back for so long.
     process: Duration,
-    /// What a subject is prepared with takes so long, unless it is there already.
+    /// What a subject is prepared with takes so long, unless it is there already: then there is less of it.
     prepare: Duration,
     /// A subject's processes with the same number of definitions together.
     subject: Duration,
@@ -48,16 +48,16 @@ impl Options {
             false => Limits {
                 counts: vec![100, 1_000, 10_000, 100_000],
                 process: seconds(60),
-                prepare: seconds(300),
+                prepare: seconds(90),
                 subject: seconds(20),
                 rounds: 7,
             },
             true => Limits {
                 counts: vec![100, 1_000, 10_000],
-                process: seconds(4),
-                prepare: seconds(10),
+                process: seconds(2),
+                prepare: seconds(5),
                 subject: seconds(1),
-                rounds: 3,
+                rounds: 2,
             },
         };
         if !self.count.is_empty() {
@@ -96,6 +96,10 @@ struct Measured {
 /// What [`Measured::stopped`] says of time.
 const LIMIT: &str = "limit";
 
+/// What rows say of it, and of what came after it.
+const OVER: &str = "s were over";
+const NOT_TRIED: &str = "not tried";
+
 /// Measures everything, or what `options` name.
 pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
     let program = std::env::current_exe()?;
@@ -122,21 +126,39 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
             let mut contender = Contender::new(subject);
             contender.refused.clone_from(refused);
             if refused.is_none() {
-                contender.refused = bench.prepare(subject, count);
+                match bench.prepare(subject, count) {
+                    Ok(made) => contender.made = made.min(count),
+                    Err(error) => {
+                        contender.refused = Some(format!("{error:#}").replace('\n', " "));
+                    }
+                }
             }
             contenders.push(contender);
         }
         if !options.prepare {
-            bench.alternate(count, &mut contenders)?;
+            bench.alternate(count, &mut contenders);
         }
         for (contender, (_, refused)) in contenders.into_iter().zip(&mut subjects) {
             if contender.refused.is_some() && refused.is_none() {
-                *refused = Some(format!("not tried, as {count} were too many"));
+                *refused = Some(format!("{NOT_TRIED}, as {count} were too many"));
             }
             rows.extend(contender.row(count));
         }
     }
     Ok(rows)
+}
+
+/// What must not be refused, of what was: time alone may stop Rekindle.
+pub(crate) fn failure(rows: &[Row]) -> Option<String> {
+    let ours = rows
+        .iter()
+        .filter(|row| row.subject.starts_with("rekindle"));
+    let reasons = ours.filter_map(|row| Some((row, row.refused.as_ref()?)));
+    let mut failures =
+        reasons.filter(|(_, reason)| !reason.ends_with(OVER) && !reason.starts_with(NOT_TRIED));
+    failures
+        .next()
+        .map(|(row, reason)| format!("{}, {}: {reason}", row.work, row.subject))
 }
 
 struct Bench {
@@ -148,6 +170,8 @@ struct Bench {
 /// A subject, and what its processes have measured so far.
 struct Contender {
     subject: &'static Subject,
+    /// How many definitions it has been prepared for.
+    made: usize,
     refused: Option<String>,
     all: Vec<Measured>,
     spent: Duration,
@@ -155,24 +179,19 @@ struct Contender {
 }
 
 impl Bench {
-    /// Makes what the subject will find; says why it cannot take part.
-    fn prepare(&self, subject: &Subject, count: usize) -> Option<String> {
+    /// Makes what the subject will find; says for how many definitions.
+    fn prepare(&self, subject: &Subject, count: usize) -> Result<usize> {
         let place = Place {
             folder: self.folder.clone(),
             own: self.folder.clone(),
             count,
         };
-        match (subject.prepare)(&place, self.limits.prepare) {
-            Ok(made) if made >= count => None,
-            Ok(made) => Some(format!(
-                "compiled beforehand, {made} of {count} were there after {} s",
-                self.limits.prepare.as_secs()
-            )),
-            Err(error) => Some(format!("{error:#}").replace('\n', " ")),
-        }
+        let made = (subject.prepare)(&place, self.limits.prepare)?;
+        ensure!(made > 0, "nothing could be compiled beforehand");
+        Ok(made)
     }
 
-    fn alternate(&self, count: usize, contenders: &mut [Contender]) -> Result<()> {
+    fn alternate(&self, count: usize, contenders: &mut [Contender]) {
         eprintln!("measuring {count} definitions ...");
         let number = contenders.len();
         for round in 0..=self.limits.rounds {
@@ -186,7 +205,13 @@ impl Bench {
                     continue;
                 }
                 let began = Instant::now();
-                let measured = self.run(contender.subject, count)?;
+                let measured = match self.run(contender.subject, contender.made) {
+                    Ok(measured) => measured,
+                    Err(error) => Measured {
+                        stopped: Some(format!("{error:#}")),
+                        ..Measured::default()
+                    },
+                };
                 let took = began.elapsed();
                 // The first one warms up, unless it is so slow that this cannot matter.
                 if round == 0 && took < self.limits.subject / 4 && measured.stopped.is_none() {
@@ -197,7 +222,16 @@ impl Bench {
                 contender.add(measured, count, &self.limits);
             }
         }
-        Ok(())
+        for contender in contenders.iter_mut().filter(|one| one.refused.is_none()) {
+            let made = contender.made;
+            if made < count {
+                let seconds = self.limits.prepare.as_secs();
+                let reason = format!(
+                    "after {made} of {count}: compiled beforehand, in {seconds} s, were no more"
+                );
+                contender.refused = Some(reason);
+            }
+        }
     }
 
     /// One process.
@@ -267,6 +301,7 @@ impl Contender {
     fn new(subject: &'static Subject) -> Self {
         Self {
             subject,
+            made: 0,
             refused: None,
             all: Vec::new(),
             spent: Duration::ZERO,
@@ -278,7 +313,7 @@ impl Contender {
         if let Some(reason) = measured.stopped.take() {
             let done = measured.samples.len();
             let reason = match reason == LIMIT {
-                true => format!("{} s were over", limits.process.as_secs()),
+                true => format!("{} {OVER}", limits.process.as_secs()),
                 false => reason.replace('\n', " "),
             };
             self.refused = Some(format!("after {done} of {count}: {reason}"));

@@ -19,7 +19,7 @@ const SLOW: Duration = Duration::from_secs(1);
 pub(super) const ENOUGH: Duration = Duration::from_secs(12);
 
 /// The same in a quick run.
-pub(super) const QUICK: Duration = Duration::from_millis(1_500);
+pub(super) const QUICK: Duration = Duration::from_millis(700);
 
 /// Between rounds: what a process does between its loads. Helper threads of all subjects get to run,
 /// and their CPU time is counted.

@@ -44,7 +44,7 @@ enum Work {
 /// How much is measured.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// Leave out the stores of 1,000,000 records, which take minutes to make.
+    /// Leave out the stores of 1,000,000 records, which take minutes to make, and pruning.
     #[arg(long)]
     quick: bool,
     /// Measure these subjects only; all of them unless given.

@@ -88,29 +88,8 @@ pub(super) fn readme(summary: &Summary) -> String {
 /// What the page of benchmarks shows: every bar, all of the benchmark of whole processes, and then all rows.
 pub(super) fn page(summary: &Summary) -> String {
     let mut text = origin(summary);
-    text.push_str("\n### Bars\n\n| benchmark | bar | found | needed | holds |\n");
-    text.push_str("| --- | --- | --- | --- | --- |\n");
-    for row in &summary.rows {
-        let (Some(bar), Some(benchmark)) = (row["bar"].as_str(), row["benchmark"].as_str()) else {
-            continue;
-        };
-        let unit = row["unit"].as_str().unwrap_or_default();
-        let found = match row["figure"].as_f64() {
-            Some(figure) => format!("{figure:.2} {unit}"),
-            None => "not measured".to_owned(),
-        };
-        let needs = row["needs"].as_str().unwrap_or_default().replace('-', " ");
-        let holds = match row["holds"].as_bool() {
-            Some(true) => "yes",
-            Some(false) => "**no**",
-            None => "",
-        };
-        let limit = &row["limit"].as_f64().unwrap_or_default();
-        let _ = writeln!(
-            text,
-            "| {benchmark} | {bar} | {found} | {needs} {limit} {unit} | {holds} |"
-        );
-    }
+    bars(&mut text, summary);
+    parts(&mut text, summary);
     let mut work = "";
     for row in measured(summary, "end-to-end") {
         let this = row["work"].as_str().unwrap_or_default();
@@ -140,6 +119,76 @@ pub(super) fn page(summary: &Summary) -> String {
         rest(&mut text, summary, benchmark.name);
     }
     text
+}
+
+/// Every bar, whether it holds or not.
+fn bars(text: &mut String, summary: &Summary) {
+    let bars = summary.rows.iter().filter(|row| row["bar"].is_string());
+    let bars: Vec<&Value> = bars.collect();
+    let count = |holds| {
+        let those = bars.iter().filter(|row| row["holds"].as_bool() == holds);
+        those.count()
+    };
+    let (hold, missed, unknown) = (count(Some(true)), count(Some(false)), count(None));
+    let verb = |count, one: &'static str, more: &'static str| if count == 1 { one } else { more };
+    let _ = write!(
+        text,
+        "\n### Bars\n\nOf {} bars {hold} {}, {missed} {} **missed**, and {unknown} {} not measured.\n\n\
+         | benchmark | bar | found | needed | holds |\n| --- | --- | --- | --- | --- |\n",
+        bars.len(),
+        verb(hold, "holds", "hold"),
+        verb(missed, "is", "are"),
+        verb(unknown, "was", "were"),
+    );
+    for row in bars {
+        let part = |name: &str| row[name].as_str().unwrap_or_default();
+        let (benchmark, bar, unit) = (part("benchmark"), part("bar"), part("unit"));
+        let limit = row["limit"].as_f64().unwrap_or_default();
+        let found = match row["figure"].as_f64() {
+            // What is about as much as it may be is told to the part that matters.
+            Some(figure) if (0.9..1.1).contains(&limit) => format!("{figure:.3} {unit}"),
+            Some(figure) => format!("{figure:.2} {unit}"),
+            None => "not measured".to_owned(),
+        };
+        let needs = part("needs").replace('-', " ");
+        let holds = match row["holds"].as_bool() {
+            Some(true) => " yes",
+            Some(false) => " **missed**",
+            None => "",
+        };
+        let _ = writeln!(
+            text,
+            "| {benchmark} | {bar} | {found} | {needs} {limit} {unit} |{holds} |"
+        );
+    }
+}
+
+/// When each benchmark ran, for how long, and with what outcome.
+fn parts(text: &mut String, summary: &Summary) {
+    if summary.parts.is_empty() {
+        return;
+    }
+    text.push_str(
+        "\n### Runs\n\n| benchmark | measured | commit | took | |\n| --- | --- | --- | --- | --- |\n",
+    );
+    let mut total = 0.0;
+    for part in &summary.parts {
+        let measured = match &part.measured {
+            Some(run) => {
+                total += run.seconds;
+                let quick = if run.quick { ", quick" } else { "" };
+                let (date, commit, seconds) = (&run.date, &run.commit, run.seconds);
+                format!("{date} | `{commit}` | {seconds} s{quick} |")
+            }
+            None => "never | | |".to_owned(),
+        };
+        let failed = match &part.failed {
+            Some(reason) => format!(" **{}**", reason.replace('|', "/")),
+            None => String::new(),
+        };
+        let _ = writeln!(text, "| {} | {measured}{failed} |", part.benchmark);
+    }
+    let _ = writeln!(text, "| all | | | {total} s | |");
 }
 
 /// Every row of a benchmark.
