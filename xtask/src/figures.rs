@@ -127,25 +127,26 @@ fn machine() -> String {
     )
 }
 
-/// Keeps the last summary with its charts, and makes the pages' tables of it; with `is_check`, only sees
-/// whether they are those of the summary that is kept.
-pub(crate) fn run(steps: &mut Steps, is_check: bool) -> Result<()> {
+/// Keeps the last summary with its charts.
+pub(crate) fn keep(steps: &mut Steps) -> Result<()> {
     let kept = root().join(KEPT);
-    if !is_check {
-        steps.step("summary", gather)?;
-        steps.step("keep the last summary", |shell| {
-            let folder = folder(shell)?;
-            shell.create_dir(&kept)?;
-            shell.copy_file(folder.join("summary.json"), kept.join("summary.json"))?;
-            for chart in shell.read_dir(folder.join("charts"))? {
-                let name = chart.file_name().context("a chart has a name")?;
-                shell.copy_file(&chart, kept.join(name))?;
-            }
-            Ok(())
-        })?;
-    }
+    steps.step("summary", gather)?;
+    steps.step("keep the last summary", |shell| {
+        let folder = folder(shell)?;
+        shell.create_dir(&kept)?;
+        shell.copy_file(folder.join("summary.json"), kept.join("summary.json"))?;
+        for chart in shell.read_dir(folder.join("charts"))? {
+            let name = chart.file_name().context("a chart has a name")?;
+            shell.copy_file(&chart, kept.join(name))?;
+        }
+        Ok(())
+    })
+}
+
+/// Makes the pages' tables of the summary that is kept; with `is_check`, only sees whether they are.
+pub(crate) fn tables(steps: &mut Steps, is_check: bool) -> Result<()> {
     steps.step("figures", |shell| {
-        let summary = Summary::read(&kept.join("summary.json"))?;
+        let summary = Summary::read(&root().join(KEPT).join("summary.json"))?;
         for (page, table) in PAGES {
             let path = root().join(page);
             let text = shell.read_file(&path)?;

@@ -121,8 +121,11 @@ enum Command {
     },
     /// Keep the last summary of the benchmarks in docs/, and make the tables of README and docs of it.
     Figures {
-        /// See whether the tables are those of the summary that is kept, and change nothing.
+        /// Leave the summary that is kept as it is, and make the tables of it.
         #[arg(long)]
+        kept: bool,
+        /// See whether the tables are those of the summary that is kept, and change nothing.
+        #[arg(long, conflicts_with = "kept")]
         check: bool,
     },
 }
@@ -162,7 +165,7 @@ fn run(command: &Command, steps: &mut Steps) -> Result<()> {
             checks::clippy(steps)?;
             checks::doc(steps)?;
             header::run(steps, true)?;
-            figures::run(steps, true)?;
+            figures::tables(steps, true)?;
             book::run(steps)?;
             dependencies::check(steps)?;
             publishing::features(steps)?;
@@ -186,6 +189,11 @@ fn run(command: &Command, steps: &mut Steps) -> Result<()> {
         Command::Soak { hours } => soak::run(steps, *hours),
         Command::Bench { names, quick, json } => bench::run(steps, names, *quick, json.as_deref()),
         Command::Regress { base, tolerance } => regress::run(steps, base, *tolerance),
-        Command::Figures { check } => figures::run(steps, *check),
+        Command::Figures { kept, check } => {
+            if !kept && !check {
+                figures::keep(steps)?;
+            }
+            figures::tables(steps, *check)
+        }
     }
 }
