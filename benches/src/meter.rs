@@ -1,6 +1,6 @@
 //! What a process has used: memory, and time of processors.
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 /// The proportional share of memory that a process has, in bytes.
@@ -45,6 +45,31 @@ pub(crate) fn keep_heap() {
     unsafe {
         libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
     }
+}
+
+/// Has this thread run on one processor from now on: the one with this number, of those that it may run on.
+pub(crate) fn stay_on(number: usize) -> Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        let size = size_of::<libc::cpu_set_t>();
+        let most = libc::CPU_SETSIZE as usize;
+        // SAFETY: a set of processors is bits, of which zero is a value; the calls read and write such a set, and
+        // change where this thread runs alone.
+        let is_done = unsafe {
+            let (mut may, mut one) = std::mem::zeroed::<(libc::cpu_set_t, libc::cpu_set_t)>();
+            let mut is_done = libc::sched_getaffinity(0, size, &raw mut may) == 0;
+            let mut processors = (0..most).filter(|processor| libc::CPU_ISSET(*processor, &may));
+            let processor = processors.nth(number);
+            libc::CPU_SET(
+                processor.context("there are fewer processors than threads")?,
+                &mut one,
+            );
+            is_done &= libc::sched_setaffinity(0, size, &raw const one) == 0;
+            is_done
+        };
+        ensure!(is_done, "{}", std::io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// CPU time of all threads of this process, in nanoseconds.

@@ -1,7 +1,7 @@
 //! One process of the benchmark: it does what its plan says and prints what it measured.
 
 use crate::language::{Language, Source, symbols};
-use crate::meter::{Memory, keep_heap, process_time, thread_time};
+use crate::meter::{Memory, keep_heap, process_time, stay_on, thread_time};
 use anyhow::{Context, Result, bail, ensure};
 use rekindle_cache_core::artifact::{Code, Compiler, Loader};
 use rekindle_runtime_hooks::cranelift::{Cranelift, CraneliftCache, CraneliftSession};
@@ -189,19 +189,20 @@ fn evaluate(
     })
 }
 
-/// Evaluates `sources` by several threads, each a part of them.
+/// Evaluates `sources` by several threads, each a part of them, on a processor of its own: a kernel may leave
+/// threads that one thread has started on that one's for longer than all of this takes.
 fn threads(session: &CraneliftSession, sources: &[Source], count: usize) -> Result<Measured> {
     let hits = session.statistics().hits;
     let barrier = Barrier::new(count + 1);
     let mut wall_ns = 0;
     std::thread::scope(|scope| -> Result<()> {
         let mut threads = Vec::new();
-        for part in sources.chunks(sources.len().div_ceil(count)) {
+        for (number, part) in sources.chunks(sources.len().div_ceil(count)).enumerate() {
             let barrier = &barrier;
             threads.push(scope.spawn(move || -> Result<()> {
-                let language = Language::new(true);
+                let ready = stay_on(number).and_then(|()| Language::new(true));
                 barrier.wait();
-                let language = language?;
+                let language = ready?;
                 part.iter()
                     .try_for_each(|source| one(session, &language, source))
             }));

@@ -203,7 +203,7 @@ impl From<NameRole> for ArchivedNameRole {
 
 impl ArchivedManifest {
     /// What the code was made of beside the unit.
-    pub fn code_dependencies(&self) -> impl Iterator<Item = &ArchivedDependencyRecord> {
+    pub fn code_dependencies(&self) -> impl Iterator<Item = &ArchivedDependencyRecord> + Clone {
         let all = self.dependencies.iter();
         all.filter(|dependency| dependency.is_of_code)
     }

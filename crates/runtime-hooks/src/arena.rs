@@ -21,7 +21,7 @@ const WORD: usize = size_of::<u64>();
 
 /// Bytes of a large chunk that are made present at once, before they are used: a page that comes when it is
 /// written for the first time takes twice as long, of a hit.
-const PRESENT: usize = 256 << 10;
+const PRESENT: usize = 128 << 10;
 
 /// Pieces of memory, each of which is written once, when it is taken.
 #[derive(Default)]

@@ -30,6 +30,7 @@ mod host;
 mod jobs;
 mod keep;
 mod kept;
+mod lanes;
 mod look_up;
 mod looks;
 mod modules;

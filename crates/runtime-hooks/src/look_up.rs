@@ -2,6 +2,7 @@
 
 use crate::cache::{Backend, Session};
 use crate::compilation::Compilation;
+use crate::definitions::Definitions;
 use crate::evaluate::{Loaded, Running};
 use crate::flights::{EXPENSIVE, Lead, ProcessLock, ProcessTurn, Turn};
 use crate::host::{Bindings, Host};
@@ -295,12 +296,8 @@ impl<B: Backend> Session<B> {
         host: &dyn Host,
     ) -> Option<(Loaded<B>, Known)> {
         let metadata = record.metadata;
-        if self
-            .stale(metadata.manifest.code_dependencies(), host)
-            .is_some()
-        {
-            return None;
-        }
+        let dependencies = metadata.manifest.code_dependencies();
+        self.check(dependencies, None, host).ok()?;
         // The copy is what is kept again, so it is what is loaded.
         let known = Known::of(record)?;
         let image = ImageRef {
@@ -335,10 +332,16 @@ impl<B: Backend> Session<B> {
         let manifest = &metadata.manifest;
         // Before anything is looked at.
         let sharing = sharing.and_then(|sought| Some((sought, self.stamp(host)?)));
-        if let Some(reason) = self.stale(manifest.dependencies.iter(), host) {
-            return Err(Refused::new(Outcome::Miss(reason)));
-        }
         let entry = &metadata.entry;
+        // Shared code has its names with it.
+        let is_alone = !sharing.is_some_and(|(sought, _)| sought.may_be_there());
+        let names = self
+            .check(
+                manifest.dependencies.iter(),
+                is_alone.then_some(entry),
+                host,
+            )
+            .map_err(|reason| Refused::new(Outcome::Miss(reason)))?;
         let repeat = || {
             tables(host, entry.side_tables.iter());
             let fails =
@@ -364,7 +367,7 @@ impl<B: Backend> Session<B> {
         let loaded = Loaded {
             running,
             factory,
-            names: self.names_of(entry),
+            names: names.unwrap_or_else(|| names_of(&mut crate::lock(&self.definitions), entry)),
             origin,
             tier: entry.tier,
         };
@@ -408,31 +411,51 @@ impl<B: Backend> Session<B> {
         Ok((Running::Kept(code), factory))
     }
 
+    /// Whether dependencies are what they were. If so, gives the names of `entry`, which are entered while the
+    /// definitions are at hand: they are every thread's.
+    ///
+    /// # Errors
     /// The first dependency that is not what it was.
-    fn stale<'r>(
+    fn check<'r>(
         &self,
-        dependencies: impl Iterator<Item = &'r ArchivedDependencyRecord>,
+        mut dependencies: impl Iterator<Item = &'r ArchivedDependencyRecord> + Clone,
+        entry: Option<&ArchivedEntry>,
         host: &dyn Host,
-    ) -> Option<MissReason> {
-        for dependency in dependencies {
-            let name = dependency.name.as_str();
+    ) -> Result<Option<Names>, MissReason> {
+        let is_behaviour = |dependency: &ArchivedDependencyRecord| {
+            dependency.kind() == Some(DependencyKind::Behaviour)
+        };
+        let mut names = None;
+        let mut definitions = crate::lock(&self.definitions);
+        let changed = dependencies.clone().enumerate().find_map(|(place, it)| {
+            if !is_behaviour(it) {
+                return None;
+            }
+            let is = behaviour(&mut definitions, &it.name);
+            (is != Some(it.digest())).then_some((place, is))
+        });
+        if changed.is_none() {
+            names = entry.map(|entry| names_of(&mut definitions, entry));
+        }
+        drop(definitions);
+        // The host is asked without the lock, and only for those that come before.
+        let before = changed.map_or(usize::MAX, |(place, _)| place);
+        for dependency in dependencies.clone().take(before) {
+            if is_behaviour(dependency) {
+                continue;
+            }
             let Some(kind) = dependency.kind() else {
-                return Some(MissReason::UnknownDependency);
+                return Err(MissReason::UnknownDependency);
             };
-            let scope = dependency.scope.as_str();
-            let is = self.digest_now(kind, name, scope, host);
-            let was = dependency.digest();
-            if is != Some(was) {
-                return Some(MissReason::Stale(Box::new(Change {
-                    kind,
-                    name: name.to_owned(),
-                    scope: scope.to_owned(),
-                    was,
-                    is,
-                })));
+            let is = self.digest_now(kind, &dependency.name, &dependency.scope, host);
+            if is != Some(dependency.digest()) {
+                return Err(stale(dependency, kind, is));
             }
         }
-        None
+        match changed.and_then(|(place, is)| Some((dependencies.nth(place)?, is))) {
+            Some((dependency, is)) => Err(stale(dependency, DependencyKind::Behaviour, is)),
+            None => Ok(names),
+        }
     }
 
     /// The digest that a dependency has at this moment; `None` if it has none, or it cannot be told.
@@ -444,15 +467,7 @@ impl<B: Backend> Session<B> {
         host: &dyn Host,
     ) -> Option<Digest> {
         match kind {
-            DependencyKind::Behaviour => {
-                let mut definitions = crate::lock(&self.definitions);
-                let id = definitions.number(name);
-                let behaviour = definitions.behaviour(id).ok();
-                if behaviour.is_none() {
-                    definitions.want(id);
-                }
-                behaviour
-            }
+            DependencyKind::Behaviour => behaviour(&mut crate::lock(&self.definitions), name),
             DependencyKind::Interface => host.interface(name),
             DependencyKind::Resolution => host.resolution(scope, name),
             DependencyKind::Module => self.cache.process.identity(name),
@@ -466,18 +481,41 @@ impl<B: Backend> Session<B> {
             _ => None,
         }
     }
+}
 
-    fn names_of(&self, entry: &ArchivedEntry) -> Names {
-        let mut definitions = crate::lock(&self.definitions);
-        Names::new(
-            Digest(entry.object_digest),
-            entry.names.len(),
-            entry.names(NameRole::Defined),
-            entry.names(NameRole::DefinedLater),
-            entry.names(NameRole::Referred),
-            |name| definitions.number(name),
-        )
+/// The behaviour that a name has at this moment, if it has one. What stands against it is wanted then.
+fn behaviour(definitions: &mut Definitions, name: &str) -> Option<Digest> {
+    let id = definitions.number(name);
+    let behaviour = definitions.behaviour(id).ok();
+    if behaviour.is_none() {
+        definitions.want(id);
     }
+    behaviour
+}
+
+fn stale(
+    dependency: &ArchivedDependencyRecord,
+    kind: DependencyKind,
+    is: Option<Digest>,
+) -> MissReason {
+    MissReason::Stale(Box::new(Change {
+        kind,
+        name: dependency.name.as_str().to_owned(),
+        scope: dependency.scope.as_str().to_owned(),
+        was: dependency.digest(),
+        is,
+    }))
+}
+
+fn names_of(definitions: &mut Definitions, entry: &ArchivedEntry) -> Names {
+    Names::new(
+        Digest(entry.object_digest),
+        entry.names.len(),
+        entry.names(NameRole::Defined),
+        entry.names(NameRole::DefinedLater),
+        entry.names(NameRole::Referred),
+        |name| definitions.number(name),
+    )
 }
 
 fn origin(record: &Record<'_>) -> Origin {

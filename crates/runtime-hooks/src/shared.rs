@@ -32,10 +32,18 @@ use std::hash::Hasher;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
-/// The code of a session that may be shared.
+/// How many parts shared code is in, so that threads seldom meet. Each keeps some room ready for what comes.
+const PARTS: usize = 8;
+
+/// The code of a session that may be shared, by a hash of the definition.
 #[derive(Default)]
 pub(crate) struct Shared {
-    /// By a hash of the definition.
+    parts: [Part; PARTS],
+}
+
+#[derive(Default)]
+#[repr(align(128))]
+struct Part {
     entries: Mutex<FxHashMap<u64, Entry>>,
     accounts: Arena,
 }
@@ -118,19 +126,33 @@ impl<'d> Sought<'d> {
     }
 }
 
+impl Sought<'_> {
+    /// Whether some code was there, or nobody has looked.
+    pub(crate) fn may_be_there(&self) -> bool {
+        self.may_be_there.get()
+    }
+}
+
 impl Shared {
+    #[inline]
+    fn part(&self, sought: &Sought<'_>) -> &Part {
+        // The tables inside of the parts choose by other bits.
+        &self.parts[(sought.hash >> 32) as usize % PARTS]
+    }
+
     /// The code of a definition, if it was checked at `now`.
     #[inline]
     fn find(&self, sought: &Sought<'_>, now: Stamp) -> Option<SharedCode<'_>> {
+        let part = self.part(sought);
         let account = {
-            let entries = crate::lock(&self.entries);
+            let entries = crate::lock(&part.entries);
             let Some(entry) = entries.get(&sought.hash) else {
                 sought.may_be_there.set(false);
                 return None;
             };
             (entry.stamp == now).then_some(entry.account)?
         };
-        let code = SharedCode::read(self.accounts.get(account))?;
+        let code = SharedCode::read(part.accounts.get(account))?;
         code.is_of(sought.definition).then_some(code)
     }
 
@@ -144,12 +166,13 @@ impl Shared {
         if !sought.may_be_there.get() {
             return None;
         }
-        let mut entries = crate::lock(&self.entries);
+        let part = self.part(sought);
+        let mut entries = crate::lock(&part.entries);
         let entry = entries.get_mut(&sought.hash)?;
         if entry.stamp.host != checked.host {
             return None;
         }
-        let code = SharedCode::read(self.accounts.get(entry.account))?;
+        let code = SharedCode::read(part.accounts.get(entry.account))?;
         let is_it = code.is_of_record(metadata) && code.is_of(sought.definition);
         is_it.then(|| {
             entry.stamp = checked;
@@ -205,12 +228,12 @@ impl<B: Backend> Session<B> {
         if has_module || self.stamp(host) != Some(checked) {
             return Held::Own(Box::new(loaded));
         }
+        let part = self.shared.part(sought);
         let account = match &loaded.running {
             Running::Kept(code) if code.may_be_shared() => {
                 let names = loaded.names.as_ref();
-                let accounts = &self.shared.accounts;
                 account::write(
-                    accounts,
+                    &part.accounts,
                     sought.definition,
                     code,
                     loaded.factory,
@@ -221,7 +244,7 @@ impl<B: Backend> Session<B> {
             _ => None,
         };
         let code = account.and_then(|account| {
-            let code = SharedCode::read(self.shared.accounts.get(account))?;
+            let code = SharedCode::read(part.accounts.get(account))?;
             Some((account, code))
         });
         let Some((account, code)) = code else {
@@ -231,7 +254,7 @@ impl<B: Backend> Session<B> {
             stamp: checked,
             account,
         };
-        crate::lock(&self.shared.entries).insert(sought.hash, entry);
+        crate::lock(&part.entries).insert(sought.hash, entry);
         Held::Shared(code)
     }
 }

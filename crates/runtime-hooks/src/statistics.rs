@@ -1,16 +1,19 @@
 //! Counts of what sessions did, and how long it took.
 //!
-//! On the path of a hit these are additions to numbers in memory. What a process has counted is summed up
-//! over its sessions now and then, for the sums that stay in the cache folder.
+//! On the path of a hit these are additions to numbers in memory (`statistics/counters.rs`). What a process has
+//! counted is summed up over its sessions now and then, for the sums that stay in the cache folder.
+
+mod counters;
+
+pub(crate) use counters::Counters;
 
 use crate::outcome::Outcome;
 use crate::timeline::{Recording, kind_of};
-use rekindle_cache_core::latency::{BUCKETS, Histogram, bucket};
+use rekindle_cache_core::latency::Histogram;
 use rekindle_cache_core::lifetime::Lifetime;
 use rekindle_cache_core::timeline::{Kind, Timeline};
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -185,156 +188,6 @@ impl Way {
     }
 }
 
-#[derive(Debug)]
-pub(crate) struct Counters {
-    hits: AtomicU64,
-    second_hits: AtomicU64,
-    shared_hits: AtomicU64,
-    misses: AtomicU64,
-    bypasses: AtomicU64,
-    rejected: AtomicU64,
-    verified: AtomicU64,
-    wrong: AtomicU64,
-    better_hits: AtomicU64,
-    improved: AtomicU64,
-    eval_ns: AtomicU64,
-    saved_ns: AtomicU64,
-    loaded_bytes: AtomicU64,
-    redefined: AtomicU64,
-    superseded_bytes: AtomicU64,
-    /// Of outcomes that are no hits by the text, whose way is long.
-    reasons: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
-    latencies: Box<[[AtomicU64; BUCKETS]; Way::ALL.len()]>,
-    /// There if somebody asked for it.
-    timeline: Option<Arc<Recording>>,
-}
-
-impl Default for Counters {
-    fn default() -> Self {
-        let zeros = || [const { AtomicU64::new(0) }; BUCKETS];
-        Self {
-            hits: AtomicU64::default(),
-            second_hits: AtomicU64::default(),
-            shared_hits: AtomicU64::default(),
-            misses: AtomicU64::default(),
-            bypasses: AtomicU64::default(),
-            rejected: AtomicU64::default(),
-            verified: AtomicU64::default(),
-            wrong: AtomicU64::default(),
-            better_hits: AtomicU64::default(),
-            improved: AtomicU64::default(),
-            eval_ns: AtomicU64::default(),
-            saved_ns: AtomicU64::default(),
-            loaded_bytes: AtomicU64::default(),
-            redefined: AtomicU64::default(),
-            superseded_bytes: AtomicU64::default(),
-            reasons: Mutex::default(),
-            latencies: Box::new([zeros(), zeros(), zeros()]),
-            timeline: None,
-        }
-    }
-}
-
-impl Counters {
-    pub(crate) fn count(&self, outcome: &Outcome) {
-        let counter = match outcome {
-            Outcome::Hit => &self.hits,
-            Outcome::SecondHit(_) => {
-                self.second_hits.fetch_add(1, Ordering::Relaxed);
-                &self.hits
-            }
-            Outcome::Miss(_) => &self.misses,
-            Outcome::Bypass(_) => &self.bypasses,
-            Outcome::Rejected(_) => &self.rejected,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        if let Some(reason) = outcome.reason() {
-            let what = match outcome {
-                Outcome::SecondHit(_) => "second hit",
-                other => other.name(),
-            };
-            *crate::lock(&self.reasons)
-                .entry((what, reason))
-                .or_default() += 1;
-        }
-    }
-
-    /// Counts a hit that was compared.
-    pub(crate) fn verified(&self, is_right: bool) {
-        self.wrong
-            .fetch_add(u64::from(!is_right), Ordering::Relaxed);
-        self.verified.fetch_add(1, Ordering::Release);
-    }
-
-    /// Counts a hit on better code.
-    pub(crate) fn better(&self) {
-        self.better_hits.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts better code that was made.
-    pub(crate) fn improved(&self) {
-        self.improved.fetch_add(1, Ordering::Release);
-    }
-
-    pub(crate) fn saved(&self, nanoseconds: u64) {
-        self.saved_ns.fetch_add(nanoseconds, Ordering::Relaxed);
-    }
-
-    /// A hit whose code is shared.
-    pub(crate) fn shared(&self) {
-        self.shared_hits.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn loaded(&self, bytes: usize) {
-        self.loaded_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// Counts code whose definition has given way to another.
-    pub(crate) fn superseded(&self, bytes: u64) {
-        self.redefined.fetch_add(1, Ordering::Relaxed);
-        self.superseded_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(crate) fn read(&self) -> Statistics {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (hits, misses) = (get(&self.hits), get(&self.misses));
-        let (bypasses, rejected) = (get(&self.bypasses), get(&self.rejected));
-        let reasons = crate::lock(&self.reasons);
-        let reasons = reasons
-            .iter()
-            .map(|((what, reason), count)| (format!("{what}: {reason}"), *count));
-        let mut latencies: BTreeMap<&'static str, Histogram> = BTreeMap::new();
-        for ((_, name), counts) in Way::ALL.iter().zip(&*self.latencies) {
-            for (bucket, count) in counts.iter().enumerate() {
-                let count = get(count);
-                if count > 0 {
-                    latencies.entry(name).or_default().add(bucket, count);
-                }
-            }
-        }
-        Statistics {
-            definitions: hits + misses + bypasses + rejected,
-            hits,
-            second_hits: get(&self.second_hits),
-            shared_hits: get(&self.shared_hits),
-            misses,
-            bypasses,
-            rejected,
-            verified: self.verified.load(Ordering::Acquire),
-            wrong: get(&self.wrong),
-            better_hits: get(&self.better_hits),
-            improved: self.improved.load(Ordering::Acquire),
-            eval_time: Duration::from_nanos(get(&self.eval_ns)),
-            saved: Duration::from_nanos(get(&self.saved_ns)),
-            loaded_bytes: get(&self.loaded_bytes),
-            redefined: get(&self.redefined),
-            superseded_bytes: get(&self.superseded_bytes),
-            reasons: reasons.collect(),
-            latencies,
-        }
-    }
-}
-
 /// How often a lock is asked for that others hold for some microseconds.
 const PATIENCE: u32 = 10_000;
 
@@ -391,10 +244,7 @@ impl Ledger {
 
     /// The counters of a new session.
     pub(crate) fn open(&self) -> Arc<Counters> {
-        let counters = Arc::new(Counters {
-            timeline: self.timeline.clone(),
-            ..Counters::default()
-        });
+        let counters = Arc::new(Counters::new(self.timeline.clone()));
         if let Some(mut entries) = self.entries() {
             entries.close_ended();
             entries.sessions.push(Arc::clone(&counters));
@@ -483,7 +333,7 @@ impl<'a> Stopwatch<'a> {
     /// The same, for the evaluation of a definition, which goes into a timeline.
     pub(crate) fn start_named(counters: &'a Counters, name: &'a str) -> Self {
         let mut stopwatch = Self::start(counters);
-        if counters.timeline.is_some() {
+        if counters.timeline().is_some() {
             stopwatch.named = Some((name, Cell::new(kind_of(None))));
         }
         stopwatch
@@ -511,15 +361,8 @@ impl Drop for Stopwatch<'_> {
         let elapsed = self.start.elapsed();
         let own = elapsed.saturating_sub(NESTED.get());
         NESTED.set(self.outer + elapsed);
-        let nanoseconds = nanoseconds(own);
-        self.counters
-            .eval_ns
-            .fetch_add(nanoseconds, Ordering::Relaxed);
-        if let Some(way) = self.way.get() {
-            let counts = &self.counters.latencies[way as usize];
-            counts[bucket(nanoseconds)].fetch_add(1, Ordering::Relaxed);
-        }
-        if let (Some((name, kind)), Some(timeline)) = (&self.named, &self.counters.timeline) {
+        self.counters.took(nanoseconds(own), self.way.get());
+        if let (Some((name, kind)), Some(timeline)) = (&self.named, self.counters.timeline()) {
             timeline.note(kind.get(), name, self.start, elapsed);
         }
     }
