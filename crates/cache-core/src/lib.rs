@@ -64,6 +64,7 @@ pub mod latency;
 pub mod lifetime;
 pub mod metadata;
 mod notes;
+pub mod pages;
 pub mod store;
 pub mod timeline;
 

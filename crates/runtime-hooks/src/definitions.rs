@@ -24,6 +24,7 @@ pub use put_off::Ordinal;
 
 use numbers::Numbers;
 use put_off::Waiting;
+use rekindle_cache_core::pages::make_room;
 use rekindle_cache_core::{Digest, DigestBuilder};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub(crate) enum Standing {
 pub(crate) struct Definitions {
     numbers: Numbers,
     nodes: Vec<Node>,
+    /// How many nodes there may be before more memory is made present for them.
+    room: usize,
     /// Marks the nodes of the walk under way.
     walk: u32,
     /// What the last walk reached, kept for its memory.
@@ -102,6 +105,7 @@ impl Definitions {
         let mut definitions = Self::default();
         definitions.numbers.reserve(ROOM);
         definitions.nodes.reserve(ROOM);
+        definitions.room = ROOM;
         definitions
     }
 
@@ -109,6 +113,9 @@ impl Definitions {
     pub(crate) fn number(&mut self, name: &str) -> NameId {
         let (id, is_new) = self.numbers.number(name);
         if is_new {
+            if self.nodes.len() >= self.room {
+                self.room = make_room(&mut self.nodes);
+            }
             self.nodes.push(Node::default());
         }
         id

@@ -1,7 +1,8 @@
 //! Which records were used when, and how often: what eviction goes by.
 //!
 //! A use costs two memory accesses and no lock: it is noted in a table of fixed size, in which two keys
-//! may push each other out. The table is appended to the file `uses` when the store is flushed, in one
+//! may push each other out. Its slots are used in no order, so that all of its pages are made present after a few
+//! uses. The table is appended to the file `uses` when the store is flushed, in one
 //! write, without syncing it. So uses may be lost, and nothing hangs on them but the order of eviction.
 //!
 //! The file is a sequence of batches. Numbers are little-endian.
@@ -21,10 +22,11 @@ use super::files::{self, MERGING};
 use super::io::{self, Io};
 use crate::digest::checksum;
 use crate::folder::fault;
+use crate::pages::make_present;
 use rustc_hash::FxHashMap;
 use std::path::Path;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use zerocopy::{
     FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, LittleEndian, U32, U64, Unaligned,
@@ -41,6 +43,9 @@ const SLOT_BITS: u32 = 16;
 /// Bits of a slot that count.
 const COUNT_BITS: u32 = 16;
 
+/// Slots after whose first use the memory of all is made present: who uses so many records uses more.
+const FEW: u32 = 16;
+
 /// A file of this size is made small before anything is appended to it.
 pub(super) const LARGE: u64 = 4 << 20;
 
@@ -48,6 +53,8 @@ pub(super) const LARGE: u64 = 4 << 20;
 pub(super) struct Uses {
     /// Made at the first use.
     slots: OnceLock<Box<[AtomicU64]>>,
+    /// Slots that were used, as far as that was counted.
+    used: AtomicU32,
     any: AtomicBool,
 }
 
@@ -79,6 +86,7 @@ impl Uses {
     pub(super) fn new() -> Self {
         Self {
             slots: OnceLock::new(),
+            used: AtomicU32::new(0),
             any: AtomicBool::new(false),
         }
     }
@@ -96,6 +104,13 @@ impl Uses {
             return;
         };
         let tag = prefix << COUNT_BITS;
+        if self.used.load(Ordering::Relaxed) < FEW {
+            // Written before it is read: a page that is read first comes twice.
+            slot.fetch_or(0, Ordering::Relaxed);
+            if self.used.fetch_add(1, Ordering::Relaxed) + 1 == FEW {
+                make_present(slots);
+            }
+        }
         let seen = slot.load(Ordering::Relaxed);
         let count = seen & ((1 << COUNT_BITS) - 1);
         let is_same = seen & !((1 << COUNT_BITS) - 1) == tag && count > 0;
