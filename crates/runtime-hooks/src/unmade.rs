@@ -9,7 +9,7 @@
 
 use crate::keep::Unmade;
 use rekindle_cache_core::key::FormKey;
-use rekindle_cache_core::store::{Found, NewRecord, Store, StoreError, StoreStatistics};
+use rekindle_cache_core::store::{Found, NewRecord, Store, StoreError, StoreStatistics, Wake};
 use rustc_hash::FxHashSet;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -177,6 +177,14 @@ impl Store for Deferring {
 
     fn maintain(&self) -> Result<(), StoreError> {
         self.inner.maintain()
+    }
+
+    fn tended_by(&self, wake: Wake) {
+        self.inner.tended_by(wake);
+    }
+
+    fn tend(&self) {
+        self.inner.tend();
     }
 }
 

@@ -9,7 +9,9 @@
 //! not kept, which is counted and told of once. The worker writes soon after a put; it seals when
 //! nothing was put for a while, and maintains the folder after that.
 //!
-//! Its thread is started by the first put, so a process that only hits has none. It ends before the cache
+//! It also tends the store, which look-ups ask for when they have read a part of a large pack.
+//!
+//! Its thread is started by the first of either, so a process that hits little and puts nothing has none. It ends before the cache
 //! is gone: what else is waited for at closing, it flushes meanwhile; closing waits for the file operation under way, starts no maintenance, and flushes. Should
 //! that take longer than the deadline, the worker is left behind with what it is waiting for, which is
 //! said in a warning; it uses nothing of the cache but the store, which it holds.
@@ -31,7 +33,9 @@ const GATHER: Duration = Duration::from_millis(20);
 const QUIET: Duration = Duration::from_millis(1000);
 
 /// Writes what a store was given, on a thread of its own.
-pub(crate) struct Worker {
+pub(crate) struct Worker(Arc<Inner>);
+
+struct Inner {
     thread: Background<State>,
     writing: Writing,
 }
@@ -53,6 +57,7 @@ struct State {
     is_asleep: bool,
     must_stop: bool,
     must_flush: bool,
+    must_tend: bool,
     /// How the last flush went.
     flushed: Option<Result<(), StoreError>>,
 }
@@ -60,15 +65,23 @@ struct State {
 impl Worker {
     /// A worker for `store`, which has nothing to do yet.
     pub(crate) fn new(store: Arc<dyn Store>, journal: Option<Arc<JournalQueue>>) -> Self {
-        Self {
+        let inner = Arc::new(Inner {
             thread: Background::new(State::default()),
             writing: Writing { store, journal },
-        }
+        });
+        // The store is this worker's, and not the other way round.
+        let worker = Arc::downgrade(&inner);
+        inner.writing.store.tended_by(Arc::new(move || {
+            if let Some(worker) = worker.upgrade() {
+                worker.tend_soon();
+            }
+        }));
+        Self(inner)
     }
 
     /// Says that something was put.
     pub(crate) fn note_put(&self) {
-        let shared = self.thread.shared();
+        let shared = self.0.thread.shared();
         let is_first = {
             let mut state = shared.lock();
             let now = Instant::now();
@@ -79,17 +92,13 @@ impl Worker {
             state.last_put.replace(now).is_none()
         };
         if is_first {
-            let writing = self.writing.clone();
-            let builder = Builder::new().name("rekindle".to_owned());
-            // Without one the puts write by themselves when much has gathered, and closing flushes.
-            self.thread
-                .start(builder, move |shared| writing.run(shared));
+            self.0.start();
         }
     }
 
     /// Has the thread flush what was put so far, if there is anything, without being waited for.
     pub(crate) fn flush_soon(&self) {
-        let shared = self.thread.shared();
+        let shared = self.0.thread.shared();
         let mut state = shared.lock();
         state.must_flush = true;
         state.is_asleep = false;
@@ -98,27 +107,51 @@ impl Worker {
 
     /// Makes what was put durable and visible to other processes, on the calling thread.
     pub(crate) fn flush(&self) -> Result<(), StoreError> {
-        self.writing.flush()
+        self.0.writing.flush()
     }
 
     /// Ends the thread, which finishes the step that it is at, and flushes the store. `None` if it did not
     /// end within `deadline`.
     pub(crate) fn stop(&self, deadline: Duration) -> Option<Result<(), StoreError>> {
-        match self.thread.stop(|state| state.must_stop = true, deadline) {
+        match self.0.thread.stop(|state| state.must_stop = true, deadline) {
             End::Late => None,
             // It flushes when it comes to its end.
             End::Own => Some(Ok(())),
             End::None | End::Ended => {
-                let flushed = self.thread.shared().lock().flushed.take();
+                let flushed = self.0.thread.shared().lock().flushed.take();
                 // Without a thread, or with one that panicked, nobody has done it.
-                Some(flushed.unwrap_or_else(|| self.writing.flush()))
+                Some(flushed.unwrap_or_else(|| self.0.writing.flush()))
             }
         }
     }
 }
 
+impl Inner {
+    fn start(&self) {
+        let writing = self.writing.clone();
+        let builder = Builder::new().name("rekindle".to_owned());
+        // Without one the puts write by themselves when much has gathered, and closing flushes.
+        self.thread
+            .start(builder, move |shared| writing.run(shared));
+    }
+
+    /// Has the thread tend the store, without being waited for.
+    fn tend_soon(&self) {
+        let shared = self.thread.shared();
+        {
+            let mut state = shared.lock();
+            if std::mem::replace(&mut state.must_tend, true) {
+                return;
+            }
+        }
+        shared.notify();
+        self.start();
+    }
+}
+
 /// What the worker does next.
 enum Step {
+    Tend,
     Write,
     Flush,
     Seal,
@@ -134,6 +167,10 @@ impl Writing {
                     let flushed = self.flush();
                     shared.lock().flushed = Some(flushed);
                     return;
+                }
+                Step::Tend => {
+                    self.store.tend();
+                    Ok(())
                 }
                 Step::Write => {
                     is_sealed = false;
@@ -191,6 +228,9 @@ fn next(shared: &Shared<State>, is_sealed: bool) -> Step {
         if state.must_stop {
             return Step::Stop;
         }
+        if std::mem::take(&mut state.must_tend) {
+            return Step::Tend;
+        }
         if std::mem::take(&mut state.must_flush)
             && (state.dirty_since.take().is_some() || !is_sealed)
         {
@@ -213,5 +253,74 @@ fn next(shared: &Shared<State>, is_sealed: bool) -> Step {
             }
         };
         state = shared.wait(state, Some(wait));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rekindle_cache_core::key::FormKey;
+    use rekindle_cache_core::store::{Found, NewRecord, StoreStatistics, Wake};
+    use std::ops::ControlFlow;
+    use std::sync::{Mutex, mpsc};
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// A store that can be asked to ask for being tended.
+    struct Untidy {
+        wake: Mutex<Option<Wake>>,
+        tended: mpsc::Sender<()>,
+    }
+
+    impl Store for Untidy {
+        fn get(&self, _: &FormKey, _: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>) {}
+
+        fn put(&self, _: NewRecord<'_>) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn remove(&self, _: &FormKey) {}
+
+        fn for_each(&self, _: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>) {}
+
+        fn flush(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn statistics(&self) -> StoreStatistics {
+            StoreStatistics::default()
+        }
+
+        fn tended_by(&self, wake: Wake) {
+            *crate::lock(&self.wake) = Some(wake);
+        }
+
+        fn tend(&self) {
+            let _ = self.tended.send(());
+        }
+    }
+
+    #[test]
+    fn a_store_that_asks_is_tended_as_long_as_its_worker_lives() {
+        let (tended, is_tended) = mpsc::channel();
+        let store = Arc::new(Untidy {
+            wake: Mutex::default(),
+            tended,
+        });
+        let worker = Worker::new(Arc::<Untidy>::clone(&store), None);
+        let wake = crate::lock(&store.wake)
+            .clone()
+            .expect("the worker is told");
+        for _ in 0..3 {
+            wake();
+            assert_eq!(is_tended.recv_timeout(MINUTE), Ok(()));
+        }
+        assert!(worker.stop(MINUTE).is_some());
+        wake();
+        drop(worker);
+        wake();
+        assert!(is_tended.try_recv().is_err());
+        drop((wake, crate::lock(&store.wake).take()));
+        assert_eq!(Arc::strong_count(&store), 1, "nobody else has it");
     }
 }

@@ -14,6 +14,7 @@ use super::listing::Listing;
 use super::resident::{ResidentRecord, Residents};
 use super::segment;
 use super::snapshot::Snapshot;
+use super::tending::Tending;
 use super::uses::Uses;
 use super::writer::Writer;
 use super::{Store, StoreError};
@@ -71,6 +72,7 @@ pub struct FolderStore {
     generations: AtomicU64,
     damage: Mutex<DamageSeen>,
     pub(super) uses: Uses,
+    pub(super) tending: Arc<Tending>,
     faults: AtomicU64,
     dropped: AtomicU64,
     pub(super) evicted: AtomicU64,
@@ -230,9 +232,14 @@ impl FolderStore {
         // In a small store less may wait, or what is put could not be kept.
         let small = usize::try_from(options.limits.pack_bytes() / 2).unwrap_or(usize::MAX);
         let batch = options.batch.min(small);
+        let tending = Arc::new(Tending::default());
         Self {
             root: root.to_owned(),
-            listing: Mutex::new(Listing::new(Arc::clone(&options.io), folder.clone())),
+            listing: Mutex::new(Listing::new(
+                Arc::clone(&options.io),
+                folder.clone(),
+                Arc::clone(&tending),
+            )),
             folder,
             io: options.io,
             limits: options.limits,
@@ -248,6 +255,7 @@ impl FolderStore {
             generations: AtomicU64::new(0),
             damage: Mutex::default(),
             uses: Uses::new(),
+            tending,
             faults: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             evicted: AtomicU64::new(0),

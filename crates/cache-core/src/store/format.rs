@@ -331,7 +331,7 @@ mod tests {
             std::fs::write(&path, bytes).expect("written");
             let file = std::fs::File::open(&path).expect("opens");
             let io: Arc<dyn Io> = Arc::new(Disk);
-            read_tail(&Source::new(&io, &file, &path).expect("mapped"))
+            read_tail(&Source::new(&io, file, &path).expect("mapped"))
         };
         let tail = read(&good).expect("intact");
         assert_eq!((tail.records, tail.count), (32..32, 2));

@@ -1,6 +1,6 @@
 //! A stack of stores that is itself a store.
 
-use super::{Found, NewRecord, Record, Store, StoreError, StoreStatistics};
+use super::{Found, NewRecord, Record, Store, StoreError, StoreStatistics, Wake};
 use crate::key::FormKey;
 use crate::metadata::Metadata;
 use rkyv::rancor;
@@ -247,6 +247,18 @@ impl Store for Layers {
 
     fn write(&self) -> Result<(), StoreError> {
         Self::each(self.writable(), |store| store.write())
+    }
+
+    fn tended_by(&self, wake: Wake) {
+        for layer in &self.layers {
+            layer.store.tended_by(Arc::clone(&wake));
+        }
+    }
+
+    fn tend(&self) {
+        for layer in &self.layers {
+            layer.store.tend();
+        }
     }
 
     fn maintain(&self) -> Result<(), StoreError> {

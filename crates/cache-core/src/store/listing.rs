@@ -4,6 +4,7 @@ use super::files::{self, PACK};
 use super::io::Io;
 use super::pack::{Opened, Pack};
 use super::snapshot::Snapshot;
+use super::tending::Tending;
 use super::{Damage, StoreError};
 use crate::folder::fault;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -24,6 +25,7 @@ const TRIES: usize = 8;
 pub(super) struct Listing {
     io: Arc<dyn Io>,
     folder: PathBuf,
+    tending: Arc<Tending>,
     /// Packs that are not to be looked at again: damaged ones, unreadable ones, other versions.
     settled: FxHashSet<u64>,
     /// The folder's time of change when it was listed, if it can be relied on.
@@ -47,10 +49,11 @@ pub(super) struct Changes {
 }
 
 impl Listing {
-    pub(super) fn new(io: Arc<dyn Io>, folder: PathBuf) -> Self {
+    pub(super) fn new(io: Arc<dyn Io>, folder: PathBuf, tending: Arc<Tending>) -> Self {
         Self {
             io,
             folder,
+            tending,
             settled: FxHashSet::default(),
             listed: None,
         }
@@ -123,7 +126,7 @@ impl Listing {
                 continue;
             }
             let generation = generations.fetch_add(1, Ordering::Relaxed);
-            match Pack::open(&self.io, path, id, generation) {
+            match Pack::open(&self.io, path, id, generation, &self.tending) {
                 Ok(Opened::Pack(pack)) => {
                     if let Some(damage) = pack.suspicion() {
                         let records = pack.records();

@@ -15,6 +15,7 @@ mod layers;
 mod limits;
 mod listing;
 mod maintenance;
+mod mapped;
 mod memory;
 mod pack;
 mod provenance;
@@ -27,6 +28,7 @@ pub mod running;
 mod segment;
 mod snapshot;
 mod source;
+mod tending;
 mod usage;
 mod uses;
 mod verify;
@@ -43,6 +45,7 @@ pub use maintenance::{Merge, Merged, Pruned};
 pub use memory::MemoryStore;
 pub use provenance::Provenance;
 pub use quarantine::Quarantined;
+pub use tending::Wake;
 pub use usage::Usage;
 pub use verify::{Verified, VerifyProgress};
 
@@ -190,6 +193,17 @@ pub trait Store: Send + Sync {
     fn refresh(&self) -> Result<bool, StoreError> {
         Ok(false)
     }
+
+    /// Calls `wake` whenever there is something to [tend](Self::tend) from now on, and nobody who was to be called
+    /// before. It is called in the middle of a look-up, so it has to hand on what is to be done, at once.
+    fn tended_by(&self, wake: Wake) {
+        let _ = wake;
+    }
+
+    /// Does what look-ups would have to wait for: makes memory present that they are about to read, and gives back
+    /// what they have read. For a thread of low cost that has been [told](Self::tended_by); without
+    /// it, look-ups give the same, and processes have more memory.
+    fn tend(&self) {}
 
     /// Does what is due in the background: adopts what dead processes left, sets damaged packs aside,
     /// merges and prunes. For a worker, and off the path of any evaluation.

@@ -5,6 +5,7 @@ use super::index::{self, Bucket, IndexEntry};
 use super::io::{Io, LockKind};
 use super::record::{self, Checked, Content};
 use super::source::{self, Source};
+use super::tending::Tending;
 use super::{Damage, Found, StoreError, files};
 use crate::digest::checksum;
 use crate::folder::fault;
@@ -12,7 +13,6 @@ use crate::key::FormKey;
 use rkyv::util::AlignedVec;
 use rustc_hash::FxHashSet;
 use std::cell::RefCell;
-use std::fs::File;
 use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -23,9 +23,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) struct Pack {
     id: u64,
     path: PathBuf,
+    /// Its file holds the shared lock by which others see that the file is in use.
     source: Source,
-    /// Holds the shared lock by which others see that the file is in use.
-    _file: File,
     records: Range<usize>,
     count: u64,
     index: Index,
@@ -80,6 +79,7 @@ impl Pack {
         path: &Path,
         id: u64,
         generation: u64,
+        tending: &Arc<Tending>,
     ) -> Result<Opened, StoreError> {
         let Some(file) = files::open(&**io, path, false)? else {
             return Ok(Opened::Gone);
@@ -96,7 +96,7 @@ impl Pack {
         if metadata.nlink() == 0 {
             return Ok(Opened::Gone);
         }
-        let source = Source::new(io, &file, path).map_err(fault("map", path))?;
+        let mut source = Source::new(io, file, path).map_err(fault("map", path))?;
         let mut scratch = AlignedVec::new();
         let header = source.part(0..RECORDS_START.min(source.len()), &mut scratch);
         let stamp = match header.and_then(format::read_file_header) {
@@ -119,12 +119,11 @@ impl Pack {
                 (nothing, Some(what))
             }
         };
-        source.advise(0..tail.records.end, tail.index.clone());
+        source.expect(0..tail.records.end, tail.index.clone(), tending);
         let mut pack = Self {
             id,
             path: path.to_owned(),
             source,
-            _file: file,
             records: tail.records,
             count: tail.count,
             index: Index::Filed {
@@ -196,6 +195,11 @@ impl Pack {
     /// The size of its file.
     pub(super) fn bytes(&self) -> u64 {
         self.source.len() as u64
+    }
+
+    /// Sees to its pages, as [`Store::tend`](super::Store::tend) says.
+    pub(super) fn tend(&self) {
+        self.source.tend();
     }
 
     /// Remembers that something in it is damaged.
@@ -339,6 +343,7 @@ impl Pack {
         self.source.fetch(offset);
         record::with_buffer(|buffer| {
             let found = self.read(offset, buffer).and_then(|found| {
+                self.source.note(offset..offset + found.extent.length);
                 // Another key that begins alike, or removed.
                 if *wanted != found.key || removed.contains(&found.identity) {
                     return Ok(Content::Unknown);
@@ -379,13 +384,8 @@ impl Pack {
             self.read(offset, &mut buffer)?.extent.length
         };
         into.clear();
-        match &self.source {
-            Source::Mapped(map) => {
-                let bytes = map.get(offset..offset.saturating_add(length));
-                into.extend_from_slice(bytes.ok_or("the record is cut off")?);
-            }
-            Source::Read(reader) => reader.read(offset..offset.saturating_add(length), into)?,
-        }
+        self.source
+            .copy(offset..offset.saturating_add(length), into)?;
         let copy: &'a [u8] = into;
         let claimed = record::extent_claimed(copy)?;
         let head = copy.get(..claimed.metadata.end);

@@ -218,7 +218,8 @@ fn adopt(io: &Arc<dyn Io>, path: &Path) -> Result<(), StoreError> {
         Lock::Ours => {}
         Lock::Taken | Lock::Gone => return Ok(()),
     }
-    let source = Source::new(io, &file, path).map_err(fault("map", path))?;
+    let read = file.try_clone().map_err(fault("map", path))?;
+    let source = Source::new(io, read, path).map_err(fault("map", path))?;
     let mut entries = Vec::new();
     let mut removed = Vec::new();
     let mut scratch = AlignedVec::new();

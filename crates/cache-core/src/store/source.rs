@@ -1,20 +1,27 @@
 //! Where the bytes of a pack come from: a mapping, or reads of the file.
 //!
 //! On a network file system another machine can replace or shorten a file, and a mapping answers that
-//! with SIGBUS. There each part is read when it is needed, and a read that fails is a miss with a reason.
+//! with SIGBUS. There each part is read when it is needed, and a read that fails is a miss with a reason. So are
+//! the last records of a part of a mapped pack whose pages were given back (see [`mapped`](super::mapped)).
 
 use super::io::{self, Io};
+use super::mapped::Mapped;
 use super::record::{self, Checked};
-use memmap2::{Advice, Mmap};
+use super::tending::Tending;
+use memmap2::Advice;
 use rkyv::util::AlignedVec;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(super) enum Source {
-    Mapped(Mmap),
-    Read(Reader),
+/// Bytes that are read before the length of a record is known: all of a small one.
+const BEGINNING: usize = 4 << 10;
+
+/// A file that is read, and its mapping where it has one.
+pub(super) struct Source {
+    reader: Reader,
+    mapped: Option<Mapped>,
 }
 
 pub(super) struct Reader {
@@ -26,55 +33,78 @@ pub(super) struct Reader {
 
 impl Source {
     /// Maps `file`, or prepares to read it if it lies on a network file system or cannot be mapped.
-    pub(super) fn new(io: &Arc<dyn Io>, file: &File, path: &Path) -> std::io::Result<Self> {
-        if !io.is_remote(file, path)? {
-            match io.map(file, path) {
+    pub(super) fn new(io: &Arc<dyn Io>, file: File, path: &Path) -> std::io::Result<Self> {
+        let mut mapped = None;
+        if !io.is_remote(&file, path)? {
+            match io.map(&file, path) {
                 Ok(map) => {
                     let _ = map.advise(Advice::Random);
-                    return Ok(Self::Mapped(map));
+                    mapped = Some(Mapped::new(map));
                 }
                 Err(error) => {
                     tracing::debug!(file = %path.display(), %error, "cannot be mapped and is read");
                 }
             }
         }
-        let length = usize::try_from(file.metadata()?.len())
-            .map_err(|_| std::io::Error::other("the file is larger than memory"))?;
-        Ok(Self::Read(Reader {
+        let length = match &mapped {
+            Some(mapped) => mapped.map().len(),
+            None => usize::try_from(file.metadata()?.len())
+                .map_err(|_| std::io::Error::other("the file is larger than memory"))?,
+        };
+        let reader = Reader {
             io: Arc::clone(io),
-            file: file.try_clone()?,
+            file,
             path: path.to_owned(),
             length,
-        }))
+        };
+        Ok(Self { reader, mapped })
     }
 
-    /// Tells the kernel how the parts of a mapped file will be read: records one after the other, since they
+    /// Says where the parts of the file lie, as they will be read: records one after the other, since they
     /// lie in the order of loading, and a large index at random. Before this is called, all is taken to
-    /// be read at random, so that opening does not read ahead.
-    pub(super) fn advise(&self, records: Range<usize>, index: Range<usize>) {
+    /// be read at random, so that opening does not read ahead. The pages of records are left to who tends the store.
+    pub(super) fn expect(
+        &mut self,
+        records: Range<usize>,
+        index: Range<usize>,
+        tending: &Arc<Tending>,
+    ) {
         /// An index up to this size may as well be read as a whole.
         const SMALL_INDEX: usize = 1 << 20;
-        if let Self::Mapped(map) = self {
+        if let Some(mapped) = &mut self.mapped {
+            let map = mapped.map();
             // It is advice: what comes of it changes nothing but the time that it takes.
             let _ = map.advise_range(Advice::Normal, records.start, records.len());
             if index.len() <= SMALL_INDEX {
                 let _ = map.advise_range(Advice::Normal, index.start, index.len());
             }
+            mapped.count_until(records.end, tending);
         }
     }
 
     /// The length of the file when it was opened.
     pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Mapped(map) => map.len(),
-            Self::Read(reader) => reader.length,
-        }
+        self.reader.length
     }
 
     /// Has the processor fetch the start of the record at `offset`.
     pub(super) fn fetch(&self, offset: usize) {
-        if let Self::Mapped(map) = self {
-            record::fetch_beginning(map.get(offset..).unwrap_or_default());
+        if let Some(mapped) = &self.mapped {
+            record::fetch_beginning(mapped.map().get(offset..).unwrap_or_default());
+        }
+    }
+
+    /// Sees to the pages that are wanted, or wanted no more.
+    pub(super) fn tend(&self) {
+        if let Some(mapped) = &self.mapped {
+            mapped.tend();
+        }
+    }
+
+    /// Counts that the record at `range` was read by a look-up.
+    pub(super) fn note(&self, range: Range<usize>) {
+        if let Some(mapped) = &self.mapped {
+            mapped.note(range);
         }
     }
 
@@ -87,24 +117,39 @@ impl Source {
         range: Range<usize>,
         scratch: &'a mut AlignedVec,
     ) -> Result<&'a [u8], &'static str> {
-        match self {
-            Self::Mapped(map) => map.get(range).ok_or("the file is cut off"),
-            Self::Read(reader) => {
+        match &self.mapped {
+            Some(mapped) => mapped.map().get(range).ok_or("the file is cut off"),
+            None => {
                 scratch.clear();
-                reader.read(range, scratch)?;
+                self.reader.read(range, scratch)?;
                 Ok(scratch)
             }
+        }
+    }
+
+    /// Appends the bytes at `range` to `into`.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(super) fn copy(
+        &self,
+        range: Range<usize>,
+        into: &mut AlignedVec,
+    ) -> Result<(), &'static str> {
+        match &self.mapped {
+            Some(mapped) => {
+                let bytes = mapped.map().get(range).ok_or("the file is cut off")?;
+                into.extend_from_slice(bytes);
+                Ok(())
+            }
+            None => self.reader.read(range, into),
         }
     }
 }
 
 impl Reader {
     /// Appends the bytes at `range` to `into`.
-    pub(super) fn read(
-        &self,
-        range: Range<usize>,
-        into: &mut AlignedVec,
-    ) -> Result<(), &'static str> {
+    fn read(&self, range: Range<usize>, into: &mut AlignedVec) -> Result<(), &'static str> {
         // Before any memory is taken: the range may come from a damaged file.
         if range.start > range.end || range.end > self.length {
             return Err("the file is cut off");
@@ -139,18 +184,22 @@ pub(super) fn read_record<'a>(
     if range.start >= range.end {
         return Err(outside);
     }
-    match source {
-        Source::Mapped(map) => record::check(map.get(range).ok_or(outside)?, buffer),
-        Source::Read(reader) => {
-            let rest = range.len();
+    match &source.mapped {
+        Some(mapped) if !mapped.is_given_back(offset) => {
+            record::check(mapped.map().get(range).ok_or(outside)?, buffer)
+        }
+        _ => {
+            let (reader, rest) = (&source.reader, range.len());
             buffer.clear();
-            reader.read(range.start..range.start + rest.min(record::HEADER), buffer)?;
+            reader.read(range.start..range.start + rest.min(BEGINNING), buffer)?;
             let claimed = record::extent_claimed(buffer)?;
             if claimed.length > rest {
                 return Err("the image is cut off");
             }
-            let read = range.start + buffer.len()..range.start + claimed.length;
-            reader.read(read, buffer)?;
+            if claimed.length > buffer.len() {
+                let read = range.start + buffer.len()..range.start + claimed.length;
+                reader.read(read, buffer)?;
+            }
             let copy: &'a [u8] = buffer;
             let head = copy.get(..claimed.metadata.end);
             record::check_copy(

@@ -11,6 +11,7 @@ mod kills;
 mod layers;
 mod maintenance;
 mod model;
+mod pages;
 mod permissions;
 mod processes;
 mod records;

@@ -4,7 +4,7 @@ use super::{Access, FolderStore, MAX_PENDING, lock};
 use crate::folder::fault;
 use crate::key::FormKey;
 use crate::store::resident::ResidentRecord;
-use crate::store::{Found, NewRecord, Store, StoreError, StoreStatistics};
+use crate::store::{Found, NewRecord, Store, StoreError, StoreStatistics, Wake};
 use rustc_hash::FxHashSet;
 use std::cell::Cell;
 use std::io;
@@ -233,6 +233,16 @@ impl Store for FolderStore {
                 Ok(grown)
             }
             None => Ok(grown),
+        }
+    }
+
+    fn tended_by(&self, wake: Wake) {
+        self.tending.set(wake);
+    }
+
+    fn tend(&self) {
+        for pack in self.snapshot().packs() {
+            pack.tend();
         }
     }
 

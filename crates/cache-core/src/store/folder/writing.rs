@@ -104,7 +104,7 @@ impl FolderStore {
     /// Makes a pack that was just sealed part of what look-ups see, and says whether that worked.
     pub(in crate::store) fn show_sealed(&self, sealed: &Sealed) -> bool {
         let generation = self.generations.fetch_add(1, Ordering::Relaxed);
-        match Pack::open(&self.io, &sealed.path, sealed.id, generation) {
+        match Pack::open(&self.io, &sealed.path, sealed.id, generation, &self.tending) {
             Ok(Opened::Pack(pack)) if !pack.is_recovered() => {
                 self.change_snapshot(|snapshot| snapshot.add(Arc::from(pack)));
                 true

@@ -1,0 +1,305 @@
+//! The pages of a mapped pack: present where it is being read, and given back when most of it was.
+//!
+//! A page comes with the first read of it, and a few around it; that takes a read as long as all the rest of
+//! it. So after a few reads in a *block* its pages are made present at once. They would then stay, and count
+//! as memory of the process, for as long as the pack is open. But what is loaded from a pack is loaded once
+//! by most processes: when most of a block was read, and the next block has come as far, the first one's
+//! pages are given back. What is left to read of such a block is read from the file, record by record. Should
+//! that become much, the process does read things twice: then the pages come back, and stay.
+//!
+//! Both take as long as many look-ups, and are left to whoever [tends](super::Store::tend) the store. Where nobody
+//! does, pages come when they are read, and stay. So they do in a pack of one block, which is not worth a thread.
+//!
+//! How much was read of a block is counted without care for other threads, which may count at the same time:
+//! a count that is too low costs memory and nothing else. Neither does anything here change what is
+//! read; a mapping is the file, whether its pages are present or not.
+
+use super::tending::Tending;
+use memmap2::{Mmap, UncheckedAdvice};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes whose pages come and go together.
+const BLOCK: usize = 1 << 20;
+
+/// Bytes of a block after whose reading all of it is made present: a few small records.
+const SOME: u32 = 16 << 10;
+
+/// No block.
+const NONE: usize = usize::MAX;
+
+/// Added to the count of a block when its pages are given back.
+const GIVEN_BACK: u32 = 1 << 30;
+
+/// The count of a block whose pages stay.
+const STAYS: u32 = 1 << 31;
+
+/// A mapped file, and how much was read of its records.
+pub(super) struct Mapped {
+    map: Mmap,
+    /// Where the pages end that have records and nothing else.
+    end: usize,
+    /// Bytes that were read of each block.
+    blocks: Box<[AtomicU32]>,
+    /// The block of which most was read last: its pages are given back when the next has come as far.
+    last: AtomicUsize,
+    /// What is to be done.
+    tasks: Mutex<Vec<Task>>,
+    tending: Arc<Tending>,
+}
+
+/// What is to be done with the pages of a block.
+#[derive(Debug, Clone, Copy)]
+enum Task {
+    MakePresent(usize),
+    GiveBack(usize),
+}
+
+impl Mapped {
+    pub(super) fn new(map: Mmap) -> Self {
+        Self {
+            map,
+            end: 0,
+            blocks: Box::default(),
+            last: AtomicUsize::new(NONE),
+            tasks: Mutex::default(),
+            tending: Arc::default(),
+        }
+    }
+
+    pub(super) fn map(&self) -> &Mmap {
+        &self.map
+    }
+
+    /// Begins to count what is read of the records, which end at `end`, for whoever tends the store.
+    pub(super) fn count_until(&mut self, end: usize, tending: &Arc<Tending>) {
+        self.end = end.min(self.map.len()) / page_size() * page_size();
+        if self.end > BLOCK {
+            let blocks = self.end.div_ceil(BLOCK);
+            self.blocks = (0..blocks).map(|_| AtomicU32::new(0)).collect();
+        }
+        self.tending = Arc::clone(tending);
+    }
+
+    /// Whether the record at `offset` is better read from the file than where it is mapped.
+    #[inline]
+    pub(super) fn is_given_back(&self, offset: usize) -> bool {
+        self.blocks
+            .get(offset / BLOCK)
+            .is_some_and(|block| (GIVEN_BACK..STAYS).contains(&block.load(Ordering::Relaxed)))
+    }
+
+    /// Counts that the record at `range` was read.
+    #[inline]
+    pub(super) fn note(&self, range: Range<usize>) {
+        let first = range.start / BLOCK;
+        if range.end <= (first + 1) * BLOCK {
+            self.note_in(first, range.len());
+            return;
+        }
+        for number in first..range.end.div_ceil(BLOCK).min(self.blocks.len()) {
+            let block = number * BLOCK..(number + 1) * BLOCK;
+            let part = range.start.max(block.start)..range.end.min(block.end);
+            self.note_in(number, part.len());
+        }
+    }
+
+    /// Counts that `bytes` of a block were read: not more than it has.
+    #[inline]
+    fn note_in(&self, number: usize, bytes: usize) {
+        let Some(block) = self.blocks.get(number) else {
+            return;
+        };
+        let before = block.load(Ordering::Relaxed);
+        if before >= STAYS {
+            return;
+        }
+        let after = before + bytes as u32;
+        // Whoever reads the same again and again from a block that nobody gives back.
+        if after < GIVEN_BACK || before >= GIVEN_BACK {
+            block.store(after, Ordering::Relaxed);
+        }
+        let size = self.range_of(number).len() as u32;
+        let comes_to = |count| before < count && after >= count;
+        if comes_to(SOME) || comes_to(most(size)) || comes_to(GIVEN_BACK + size / 2) {
+            self.turn(number, before, after, size);
+        }
+    }
+
+    /// Sees to what is to be done when the count of a block has come to a threshold.
+    #[cold]
+    fn turn(&self, number: usize, before: u32, after: u32, size: u32) {
+        if !self.tending.is_there() {
+            return;
+        }
+        // Nobody waits for this: what is left out costs memory or time, and nothing else.
+        let Ok(mut tasks) = self.tasks.try_lock() else {
+            return;
+        };
+        if before >= GIVEN_BACK {
+            self.set(number, STAYS);
+            tasks.push(Task::MakePresent(number));
+        } else {
+            if before < SOME {
+                tasks.push(Task::MakePresent(number));
+            }
+            if after >= most(size) {
+                let last = self.last.swap(number, Ordering::Relaxed);
+                if last != number && last != NONE {
+                    tasks.push(Task::GiveBack(last));
+                }
+            }
+        }
+        let is_any = !tasks.is_empty();
+        drop(tasks);
+        if is_any {
+            self.tending.wake();
+        }
+    }
+
+    /// Does what is to be done.
+    pub(super) fn tend(&self) {
+        let tasks = {
+            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *tasks)
+        };
+        for task in tasks {
+            match task {
+                Task::MakePresent(number) => self.make_present(number),
+                Task::GiveBack(number) => {
+                    self.set(number, GIVEN_BACK);
+                    self.give_back(number);
+                }
+            }
+        }
+    }
+
+    fn set(&self, number: usize, count: u32) {
+        if let Some(block) = self.blocks.get(number) {
+            block.store(count, Ordering::Relaxed);
+        }
+    }
+
+    fn range_of(&self, number: usize) -> Range<usize> {
+        let start = number * BLOCK;
+        start..(start + BLOCK).min(self.end)
+    }
+
+    fn make_present(&self, number: usize) {
+        let range = self.range_of(number);
+        // It is advice. Kernels that do not know it give the pages when they are read.
+        #[cfg(target_os = "linux")]
+        let _ = self
+            .map
+            .advise_range(memmap2::Advice::PopulateRead, range.start, range.len());
+        #[cfg(not(target_os = "linux"))]
+        let _ = range;
+    }
+
+    fn give_back(&self, number: usize) {
+        let range = self.range_of(number);
+        let advice = UncheckedAdvice::DontNeed;
+        // SAFETY: The mapping is read-only and of a file, so that nothing is lost: a page that is read again, by
+        // a thread that is reading it at this moment for one, comes again from the file. That file's
+        // bytes may change under a mapping at any time, present or not, is what `Io::map` answers for.
+        let _ = unsafe {
+            self.map
+                .unchecked_advise_range(advice, range.start, range.len())
+        };
+    }
+}
+
+/// How much of a block of that size is most of it. The rest may be what nobody reads: a record under an
+/// analysed form's key, or one that others have come in place of.
+fn most(size: u32) -> u32 {
+    size / 5 * 4
+}
+
+fn page_size() -> usize {
+    rustix::param::page_size()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORD: usize = 3 << 10;
+
+    /// A mapping of so many bytes, of records alone.
+    fn mapped(size: usize) -> Mapped {
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len(size as u64).expect("has room");
+        // SAFETY: nobody else has the file.
+        let map = unsafe { Mmap::map(&file) }.expect("is mapped");
+        let mut mapped = Mapped::new(map);
+        let tending = Arc::new(Tending::default());
+        tending.set(Arc::new(|| {}));
+        mapped.count_until(size, &tending);
+        mapped
+    }
+
+    fn read(mapped: &Mapped, place: Range<usize>) {
+        for start in place.step_by(RECORD) {
+            mapped.note(start..start + RECORD);
+            mapped.tend();
+        }
+    }
+
+    #[test]
+    fn a_block_is_given_back_when_the_next_has_come_as_far() {
+        let mapped = mapped(3 * BLOCK);
+        read(&mapped, 0..BLOCK);
+        assert!(!mapped.is_given_back(0));
+        read(&mapped, BLOCK..2 * BLOCK - BLOCK / 3);
+        assert!(!mapped.is_given_back(0));
+        read(&mapped, 2 * BLOCK - BLOCK / 3..2 * BLOCK);
+        assert!(mapped.is_given_back(0) && mapped.is_given_back(BLOCK - 1));
+        assert!(!mapped.is_given_back(BLOCK));
+        // A few that were left, and then so many that they cannot be all that was left.
+        read(&mapped, 0..BLOCK / 4);
+        assert!(mapped.is_given_back(0));
+        read(&mapped, 0..BLOCK / 2);
+        assert!(!mapped.is_given_back(0));
+        for _ in 0..10 {
+            read(&mapped, 0..3 * BLOCK);
+        }
+        assert!(!mapped.is_given_back(0));
+    }
+
+    #[test]
+    fn records_of_any_size_are_counted_where_they_lie() {
+        let mapped = mapped(5 * BLOCK + 12345);
+        mapped.note(100..5 * BLOCK);
+        assert!(!mapped.is_given_back(0), "nobody has done it yet");
+        mapped.tend();
+        for (block, is) in [(0, true), (3, true), (4, false), (5, false), (6, false)] {
+            assert_eq!(mapped.is_given_back(block * BLOCK), is, "{block}");
+        }
+        // What no file has room for, as damage may say.
+        mapped.note(5 * BLOCK..usize::MAX / 2);
+        mapped.note(usize::MAX / 4..usize::MAX / 2);
+        assert!(!mapped.is_given_back(usize::MAX));
+    }
+
+    #[test]
+    fn where_nobody_tends_pages_stay() {
+        let mut mapped = mapped(3 * BLOCK);
+        mapped.tending = Arc::default();
+        read(&mapped, 0..3 * BLOCK);
+        assert!((0..3).all(|block| !mapped.is_given_back(block * BLOCK)));
+        let small = self::mapped(BLOCK);
+        assert!(small.blocks.is_empty());
+        read(&small, 0..BLOCK);
+    }
+
+    #[test]
+    fn what_is_read_for_ever_overflows_nothing() {
+        let mapped = mapped(2 * BLOCK);
+        for _ in 0..3 * (GIVEN_BACK as usize / BLOCK) {
+            mapped.note(0..BLOCK);
+            mapped.tend();
+        }
+        assert!(!mapped.is_given_back(0));
+    }
+}
