@@ -116,10 +116,11 @@ use memory::debugger::Debugger;
 use memory::process::ProcessSymbols;
 use memory::profile::Profile;
 use memory::room::Windows;
+use memory::sets::WindowSets;
 use rekindle_cache_core::artifact::{FormatId, Image, ImageRef, Loader, Symbols};
 use rekindle_cache_core::fork::PerProcess;
 use shared::Registry;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use tls::host::HostVariables;
 
 /// Links objects, and loads images of this process's machine: on Linux, x86-64 or AArch64. On AArch64 it is
@@ -211,14 +212,13 @@ impl NativeLoader {
             },
             runtime: PerProcess::new(move || Runtime {
                 host_symbols_only: options.host_symbols_only,
-                low_windows: OnceLock::new(),
                 debugger: options.gdb.then(Debugger::default),
                 registry: inherit(&last),
                 host_variables: HostVariables::default(),
-                windows: Windows::new(
+                windows: WindowSets::new(Windows::new(
                     options.anonymous_memory || options.perf_map || options.gdb,
                     Profile::new(options.perf_map, options.jitdump, &std::env::temp_dir()),
-                ),
+                )),
                 process: ProcessSymbols::default(),
             }),
         }
@@ -240,13 +240,13 @@ impl NativeLoader {
 
     /// Bytes of code windows that loaded images take up in this process, padding and data included.
     pub fn memory_used(&self) -> usize {
-        self.runtime.get().all_windows().map(Windows::used).sum()
+        self.runtime.get().windows.all().map(Windows::used).sum()
     }
 
     /// How this loader's memory is used in this process.
     pub fn memory_statistics(&self) -> MemoryStatistics {
         let mut all = MemoryStatistics::default();
-        for windows in self.runtime.get().all_windows() {
+        for windows in self.runtime.get().windows.all() {
             let counts = windows.counts();
             let (unwind_tables, unwind_registrations) = windows.tables.count();
             all.windows += counts.windows;

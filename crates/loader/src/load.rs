@@ -18,6 +18,7 @@ use crate::memory::finalise;
 use crate::memory::low;
 use crate::memory::process::ProcessSymbols;
 use crate::memory::room::{Place, Windows};
+use crate::memory::sets::WindowSets;
 use crate::memory::tables::Table;
 use crate::memory::unwind::Unwinder;
 use crate::resolve::{Host, resolve_all};
@@ -27,13 +28,11 @@ use crate::tls::host::HostVariables;
 use rekindle_cache_core::artifact::{ImageRef, Symbols};
 use std::mem::ManuallyDrop;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// The state of a loader in one process.
 pub(crate) struct Runtime {
-    pub(crate) windows: Windows,
-    /// Those of low images, once there is one.
-    pub(crate) low_windows: OnceLock<Windows>,
+    pub(crate) windows: WindowSets,
     pub(crate) process: ProcessSymbols,
     pub(crate) host_variables: HostVariables,
     pub(crate) registry: Arc<Registry>,
@@ -44,17 +43,12 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    /// The windows that there are.
-    pub(crate) fn all_windows(&self) -> impl Iterator<Item = &Windows> {
-        std::iter::once(&self.windows).chain(self.low_windows.get())
-    }
-
     /// The windows for an image.
     #[inline]
     fn windows_for(&self, shape: &Shape) -> &Windows {
         match shape.is_low {
-            false => &self.windows,
-            true => self.low_windows.get_or_init(|| self.windows.low()),
+            false => self.windows.of_this_thread(),
+            true => self.windows.low(),
         }
     }
 }

@@ -28,7 +28,7 @@ pub enum UnloadError {
 /// As for [`NativeLoader::unload`](crate::NativeLoader::unload).
 pub(crate) unsafe fn unload(runtime: &Runtime, code: Code) -> Result<(), UnloadError> {
     let owner = |loaded: &Loaded| {
-        let mut all = runtime.all_windows();
+        let mut all = runtime.windows.all();
         all.find(|windows| windows.owns(&loaded.place))
     };
     let Some(windows) = code.loaded.as_ref().and_then(owner) else {

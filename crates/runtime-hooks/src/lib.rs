@@ -81,11 +81,32 @@ pub use rekindle_cache_core::artifact::SideTable;
 pub use rekindle_cache_core::key::Definition;
 pub use rekindle_cache_core::{Digest, DigestBuilder, symbol_hash};
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Locks what stays right even if a thread panicked while it held the lock: every change under our
 /// locks is made by single calls that leave the data whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    match mutex.try_lock() {
+        Ok(guard) => guard,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => wait_for(mutex),
+    }
+}
+
+/// Waits for a lock that is held for a fraction of a microsecond as a rule. Being woken takes far longer than that,
+/// of who waits and of who wakes, so that it is asked again for some ten microseconds first.
+#[cold]
+fn wait_for<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    for round in 0..12 {
+        for _ in 0..1 << 5.min(round) {
+            std::hint::spin_loop();
+        }
+        match mutex.try_lock() {
+            Ok(guard) => return guard,
+            Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {}
+        }
+    }
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

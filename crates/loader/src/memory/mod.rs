@@ -15,6 +15,7 @@ pub(crate) mod process;
 pub(crate) mod profile;
 pub(crate) mod room;
 mod runs;
+pub(crate) mod sets;
 mod span;
 mod system;
 pub(crate) mod tables;

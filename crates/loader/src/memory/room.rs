@@ -13,6 +13,7 @@ use super::barrier::Barrier;
 use super::finalise;
 use super::free::FreeRanges;
 use super::profile::Profile;
+use super::sets;
 pub(crate) use super::span::Place;
 use super::span::{Aside, Source, Span};
 use super::system::WRITES_ASIDE;
@@ -24,7 +25,7 @@ use rekindle_cache_core::fork::Sentinel;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Room of unloaded images is used again once there is this much of it, in bytes or in parts of all
 /// that is taken, or so many images.
@@ -47,7 +48,9 @@ pub(crate) struct Windows {
     pub(crate) tables: UnwindTables,
     pub(crate) profile: Arc<Profile>,
     barrier: Barrier,
-    ahead: Ahead,
+    ahead: Arc<Ahead>,
+    /// Others count what the thread that looks ahead has done.
+    are_beside: bool,
     /// For a host that forks while it is asked for a symbol, and then panics in the child.
     pub(super) home: Sentinel,
 }
@@ -89,15 +92,25 @@ impl Windows {
     /// No window yet; `anonymous` keeps to anonymous memory, which profilers see better. Images that
     /// are loaded are to be noted in `profile`.
     pub(crate) fn new(anonymous: bool, profile: Profile) -> Self {
-        Self::with(anonymous, false, Arc::new(profile))
+        Self::with(anonymous, false, Arc::new(profile), Arc::default())
     }
 
     /// Windows of their own for low images, otherwise like these.
     pub(crate) fn low(&self) -> Self {
-        Self::with(self.anonymous, true, Arc::clone(&self.profile))
+        let profile = Arc::clone(&self.profile);
+        Self::with(self.anonymous, true, profile, Arc::default())
     }
 
-    fn with(anonymous: bool, are_low: bool, profile: Arc<Profile>) -> Self {
+    /// Windows like these, for threads that find others here. One thread looks ahead for all, and ends with the
+    /// first of them: they end together.
+    pub(super) fn beside(&self) -> Self {
+        let (profile, ahead) = (Arc::clone(&self.profile), Arc::clone(&self.ahead));
+        let mut windows = Self::with(self.anonymous, self.are_low, profile, ahead);
+        windows.are_beside = true;
+        windows
+    }
+
+    fn with(anonymous: bool, are_low: bool, profile: Arc<Profile>, ahead: Arc<Ahead>) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         finalise::get_ready();
         Self {
@@ -108,7 +121,8 @@ impl Windows {
             tables: UnwindTables::default(),
             profile,
             barrier: Barrier::default(),
-            ahead: Ahead::default(),
+            ahead,
+            are_beside: false,
             home: Sentinel::new(),
         }
     }
@@ -278,7 +292,14 @@ impl Windows {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing is left half-done by a panic in here.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                sets::note_wait();
+                self.state.lock().unwrap_or_else(PoisonError::into_inner)
+            }
+        }
     }
 
     /// Bytes of code windows that are taken: by images, by padding, and by data.
@@ -291,7 +312,10 @@ impl Windows {
     /// How the windows are used.
     pub(crate) fn counts(&self) -> Counts {
         let used = self.used();
-        let (ahead_cpu, ahead) = self.ahead.spent();
+        let (ahead_cpu, ahead) = match self.are_beside {
+            false => self.ahead.spent(),
+            true => Default::default(),
+        };
         let state = self.lock();
         Counts {
             windows: state.list.len(),

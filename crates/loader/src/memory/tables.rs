@@ -2,10 +2,11 @@
 
 use super::objects::ListUnwinder;
 use super::runs::Runs;
+use super::sets;
 use super::unwind::{TableCalls, Unwinder};
 use crate::error::LoadError;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 /// What is registered. Dropping it removes nothing: code outlives its loader.
 #[derive(Default)]
@@ -127,9 +128,15 @@ impl UnwindTables {
 
     fn lock(&self) -> MutexGuard<'_, Registered> {
         // Nothing in here panics half-way through a change.
-        self.registered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        match self.registered.try_lock() {
+            Ok(registered) => registered,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                sets::note_wait();
+                let registered = self.registered.lock();
+                registered.unwrap_or_else(PoisonError::into_inner)
+            }
+        }
     }
 }
 
