@@ -19,9 +19,12 @@ const CHUNKS: usize = 21;
 
 const WORD: usize = size_of::<u64>();
 
-/// Bytes of a large chunk that are made present at once, before they are used: a page that comes when it is
-/// written for the first time takes twice as long, of a hit.
-const PRESENT: usize = 128 << 10;
+/// Bytes of a chunk that are made present at once, before they are used: pages that come one by one, when they are
+/// written for the first time, take twice as long. Few, since somebody waits for it, and may wait with a lock.
+const PRESENT: usize = 8 << 10;
+
+/// Bytes of a chunk of which it is likely that much more is used soon.
+const LARGE: usize = 64 << 10;
 
 /// Pieces of memory, each of which is written once, when it is taken.
 #[derive(Default)]
@@ -123,7 +126,7 @@ impl Chunk {
         let words = self.words.as_ptr_range();
         let (first, end) = (words.start as usize, words.end as usize);
         let is_behind = !(first..=end).contains(present);
-        if end - first >= PRESENT && (is_behind || place.as_ptr_range().end as usize > *present) {
+        if end - first >= LARGE && (is_behind || place.as_ptr_range().end as usize > *present) {
             *present = make_present(place.as_ptr() as usize, end);
         }
     }
