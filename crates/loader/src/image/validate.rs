@@ -188,29 +188,34 @@ impl Description<'_> {
 /// Walks the lengths: the unwinder does so without looking at the end, and stops at the zero that has
 /// to be the last four bytes. Each description of a function has to point back at a common one.
 fn validate_unwind(table: &[u8]) -> Result<(), ImageError> {
-    let word = |at: usize| {
-        let bytes = table.get(at..)?.first_chunk::<4>()?;
-        Some(u32::from_le_bytes(*bytes) as usize)
+    // Code of C++ without optimisation has hundreds of entries, so that each is read once, and what all of them refer
+    // to is looked at once.
+    let pair = |at: usize| {
+        let bytes = table.get(at..)?.first_chunk::<8>()?;
+        let both = u64::from_le_bytes(*bytes);
+        Some((both as u32 as usize, (both >> 32) as usize))
     };
     let mut at = 0;
+    let mut known_common = None;
     for index in 0.. {
-        let bad = invalid("unwind tables", index);
-        let length = word(at).ok_or(bad)?;
-        if length == 0 {
+        let bad = || invalid("unwind tables", index);
+        let Some((length, distance)) = pair(at) else {
             // An empty table is never written, and one with a tail would not be walked to its end.
-            let whole = index > 0 && at + 4 == table.len();
-            return if whole { Ok(()) } else { Err(bad) };
-        }
-        // Shorter than the fields that every entry has; the largest value, which announces lengths
-        // of 64 bits, is beyond any table.
+            let whole = index > 0 && table.get(at..) == Some(&[0; 4]);
+            return if whole { Ok(()) } else { Err(bad()) };
+        };
+        // Shorter than the fields that every entry has, which an end before the table's is as well; the largest value, which
+        // announces lengths of 64 bits, is beyond any table.
         if length < 8 || length > table.len() {
-            return Err(bad);
+            return Err(bad());
         }
-        let distance = word(at + 4).ok_or(bad)?;
         if distance != 0 {
-            let common = (at + 4).checked_sub(distance).ok_or(bad)?;
-            if word(common + 4) != Some(0) {
-                return Err(bad);
+            let common = (at + 4).checked_sub(distance).ok_or_else(bad)?;
+            if known_common != Some(common) {
+                let Some((_, 0)) = pair(common) else {
+                    return Err(bad());
+                };
+                known_common = Some(common);
             }
         }
         at += 4 + length;
