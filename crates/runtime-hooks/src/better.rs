@@ -270,7 +270,7 @@ impl<B: Backend> Session<B> {
         let found = LIBCALLS.iter().filter_map(|name| {
             let provided = self.cache.process.find(symbol_hash(name), name)?;
             let provider = provided.provider;
-            if provider.is_executable() || self.cache.providers.contains(&provider) {
+            if provider.is_executable() || self.cache.providers.contains(provider) {
                 return None;
             }
             let library = Dependency {

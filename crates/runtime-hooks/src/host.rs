@@ -6,10 +6,9 @@ use crate::process::Provider;
 use rekindle_cache_core::artifact::Symbols;
 use rekindle_cache_core::{Digest, symbol_hash};
 use rustc_hash::FxHashMap;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// What the cache asks of the runtime that it serves.
 pub trait Host {
@@ -145,7 +144,7 @@ pub(crate) struct Bindings<'a, B: Backend> {
     permitted: &'a dyn Fn(&str) -> bool,
     libraries: RefCell<Vec<String>>,
     /// The module that was last found to be one that may provide symbols.
-    accepted: RefCell<Option<Arc<Provider>>>,
+    accepted: Cell<Option<&'static Provider>>,
 }
 
 impl<'a, B: Backend> Bindings<'a, B> {
@@ -159,15 +158,14 @@ impl<'a, B: Backend> Bindings<'a, B> {
             host,
             permitted,
             libraries: RefCell::default(),
-            accepted: RefCell::default(),
+            accepted: Cell::default(),
         }
     }
 
     /// Whether a module may provide symbols, which it then is noted to do.
-    fn accepts(&self, provider: &Arc<Provider>) -> bool {
+    fn accepts(&self, provider: &'static Provider) -> bool {
         // An image names many symbols of a few modules.
-        let mut accepted = self.accepted.borrow_mut();
-        if (accepted.as_ref()).is_some_and(|last| Arc::ptr_eq(last, provider)) {
+        if (self.accepted.get()).is_some_and(|last| std::ptr::eq(last, provider)) {
             return true;
         }
         if !provider.is_executable() && !self.cache.providers.contains(provider) {
@@ -179,7 +177,7 @@ impl<'a, B: Backend> Bindings<'a, B> {
                 libraries.push(provider.name.clone());
             }
         }
-        *accepted = Some(Arc::clone(provider));
+        self.accepted.set(Some(provider));
         true
     }
 
@@ -204,12 +202,12 @@ impl<B: Backend> Symbols for Bindings<'_, B> {
         let Some(provided) = provided else {
             return self.cache.backend.libcall(name);
         };
-        self.accepts(&provided.provider).then_some(provided.address)
+        self.accepts(provided.provider).then_some(provided.address)
     }
 
     fn provides_thread_local(&self, module: u64) -> bool {
         let provided = self.cache.process.provided(module);
-        provided.is_some_and(|provided| self.accepts(&provided.provider))
+        provided.is_some_and(|provided| self.accepts(provided.provider))
     }
 
     fn placed(&self, data: Range<usize>) {

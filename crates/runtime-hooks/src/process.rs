@@ -2,18 +2,28 @@
 
 use crate::modules::{Census, Module, module_of, modules};
 use rekindle_cache_core::Digest;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHasher};
+use std::collections::BTreeSet;
 use std::ffi::CString;
+use std::hash::Hasher as _;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 /// The process's own symbols, each resolved once.
 #[derive(Debug, Default)]
 pub(crate) struct Process {
-    found: Mutex<FxHashMap<u64, (Box<str>, Provided)>>,
+    found: Mutex<FxHashMap<u64, Known>>,
     listed: Mutex<Option<Listed>>,
     /// Modules that have provided something and are in the process for good.
     pinned: Mutex<Vec<Pinned>>,
+}
+
+/// A symbol that was found.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// Of the name, which itself would be in no cache of the processor's when an image of C++ asks for a hundred.
+    second_hash: u64,
+    provided: Provided,
 }
 
 /// The modules at one time, which is now as long as none comes or goes.
@@ -29,15 +39,15 @@ struct Listed {
 #[derive(Debug)]
 struct Pinned {
     addresses: Range<u64>,
-    provider: Arc<Provider>,
+    provider: &'static Provider,
 }
 
 /// A symbol's address and the module that it lies in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Provided {
     pub(crate) address: u64,
-    /// One for all that a module provides.
-    pub(crate) provider: Arc<Provider>,
+    /// One for all that a module provides, for good as the module itself.
+    pub(crate) provider: &'static Provider,
 }
 
 /// A module that provides symbols: one build of one file.
@@ -54,10 +64,10 @@ impl Process {
     /// Looks `name` up as the dynamic linker would for the executable. The module that provides it stays
     /// in the process from then on.
     pub(crate) fn find(&self, hash: u64, name: &str) -> Option<Provided> {
-        if let Some((known, provided)) = crate::lock(&self.found).get(&hash)
-            && **known == *name
-        {
-            return Some(provided.clone());
+        let second_hash = second_hash(name);
+        let known = crate::lock(&self.found).get(&hash).copied();
+        if let Some(known) = known.filter(|known| known.second_hash == second_hash) {
+            return Some(known.provided);
         }
         // No lock of ours is held from here on: a resolver may run, and the dynamic linker's own lock may
         // be held by a thread that waits for ours.
@@ -79,8 +89,11 @@ impl Process {
                 provided
             }
         };
-        let entry = (name.into(), provided.clone());
-        crate::lock(&self.found).insert(hash, entry);
+        let known = Known {
+            second_hash,
+            provided,
+        };
+        crate::lock(&self.found).insert(hash, known);
         Some(provided)
     }
 
@@ -98,7 +111,7 @@ impl Process {
             .find(|module| module.addresses.contains(&address))?;
         Some(Provided {
             address,
-            provider: Arc::clone(&module.provider),
+            provider: module.provider,
         })
     }
 
@@ -107,16 +120,16 @@ impl Process {
     fn pin(&self, address: u64) -> Option<Provided> {
         let modules = self.modules();
         let module = module_of(&modules, address)?;
-        let provider = Arc::new(Provider::of(module));
         if !module.pin() {
             return None;
         }
+        let provider = Provider::of(module).for_good();
         // A list that is the same now was true of the module when it was pinned.
         if Arc::ptr_eq(&modules, &self.modules()) {
             let mut pinned = crate::lock(&self.pinned);
             pinned.push(Pinned {
                 addresses: module.addresses.clone(),
-                provider: Arc::clone(&provider),
+                provider,
             });
         }
         Some(Provided { address, provider })
@@ -181,25 +194,47 @@ impl Provider {
         }
     }
 
+    /// The same, once for all caches of the process.
+    fn for_good(self) -> &'static Self {
+        static ALL: Mutex<BTreeSet<&'static Provider>> = Mutex::new(BTreeSet::new());
+        let mut all = crate::lock(&ALL);
+        if let Some(known) = all.get(&self) {
+            return known;
+        }
+        let kept: &Self = Box::leak(Box::new(self));
+        all.insert(kept);
+        kept
+    }
+
     pub(crate) fn is_executable(&self) -> bool {
         self.name.is_empty()
     }
+}
+
+/// Tells names apart that have the same hash.
+fn second_hash(name: &str) -> u64 {
+    let mut hasher = FxHasher::default();
+    hasher.write(name.as_bytes());
+    hasher.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use rekindle_cache_core::symbol_hash;
+    use std::ptr;
 
     #[test]
     fn symbols_are_found_with_their_module_and_unknown_ones_are_not() {
         let process = Process::default();
         let find = |name: &str| process.find(symbol_hash(name), name);
         let strlen = find("strlen").expect("libc provides it");
-        assert_eq!(find("strlen"), Some(strlen.clone()));
+        assert_eq!(find("strlen"), Some(strlen));
         let memchr = find("memchr").expect("libc provides it");
-        assert!(Arc::ptr_eq(&memchr.provider, &strlen.provider));
-        assert_eq!(process.provided(strlen.address), Some(strlen.clone()));
+        assert!(ptr::eq(memchr.provider, strlen.provider));
+        assert_eq!(process.provided(strlen.address), Some(strlen));
+        let of_another_cache = Process::default().provided(strlen.address);
+        assert!(of_another_cache.is_some_and(|it| ptr::eq(it.provider, strlen.provider)));
         let library = strlen.provider;
         assert!(library.name.starts_with("libc.so"));
         assert!(library.identity.is_some());
