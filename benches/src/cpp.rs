@@ -5,6 +5,10 @@
 //! the next one. All three generate the same C++ and compile it with the same flags and the same kind of precompiled
 //! header. Not counted are opening the cache, making ORC, and the first definition of a process, which is not one
 //! of those that are told. Subjects alternate, so that a change of the machine's mood meets all of them.
+//!
+//! ORC is used as the experiment's host does, by way of clang's interpreter: LLJIT with its default layers and debugger
+//! support, each object added to the main library, and its factory looked up, which links all that the object has. The
+//! objects are made with the experiment's flags, at two levels: it compiled at `-O0`, where they are the larger.
 
 use crate::bar::{Bar, Needs};
 use crate::row::Row;

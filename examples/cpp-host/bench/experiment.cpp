@@ -8,6 +8,7 @@
 
 #include <llvm-c/Core.h>
 #include <llvm-c/LLJIT.h>
+#include <llvm-c/LLJITUtils.h>
 #include <llvm-c/Orc.h>
 #include <llvm-c/Target.h>
 
@@ -38,6 +39,8 @@ public:
         LLVMInitializeX86TargetMC();
         LLVMInitializeX86AsmPrinter();
         check(LLVMOrcCreateLLJIT(&jit_, LLVMOrcCreateLLJITBuilder()));
+        // As clang's interpreter has it, by which the experiment's host loaded objects.
+        check(LLVMOrcLLJITEnableDebugSupport(jit_));
         LLVMOrcDefinitionGeneratorRef process;
         check(LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(&process, LLVMOrcLLJITGetGlobalPrefix(jit_), nullptr, nullptr));
         LLVMOrcJITDylibAddGenerator(LLVMOrcLLJITGetMainJITDylib(jit_), process);
@@ -64,8 +67,9 @@ public:
         // The compiled one is no good once its text is newer.
         if (!std::filesystem::exists(folder_ + "/prelude.pch")) {
             std::ofstream(folder_ + "/prelude.hpp") << host::prelude;
-            clang({"-fPIC", "-ffunction-sections", "-fdata-sections", "-fpch-instantiate-templates", "-x", "c++-header",
-                   folder_ + "/prelude.hpp", "-o", folder_ + "/prelude.pch"});
+            // The experiment's was made without its templates: each unit took longer then.
+            clang({"-fPIC", "-fpch-instantiate-templates", "-x", "c++-header", folder_ + "/prelude.hpp", "-o",
+                   folder_ + "/prelude.pch"});
         }
     }
 
@@ -87,7 +91,7 @@ public:
             source.replace(source.find(host::factory_name), host::factory_name.size(), symbol);
             std::string file = folder_ + "/" + hash.str() + ".cpp";
             std::ofstream(file) << source;
-            clang({"-fPIC", "-ffunction-sections", "-fdata-sections", "-include-pch", folder_ + "/prelude.pch", "-c", file, "-o", object});
+            clang({"-fPIC", "-include-pch", folder_ + "/prelude.pch", "-c", file, "-o", object});
         }
         host::object *value = loader_.load(object, symbol)();
         if (defines) host::intern(name_space_, name)->value = value;
