@@ -61,6 +61,8 @@ const OTHERS: [RGBColor; 10] = [
 struct Line {
     name: String,
     points: Vec<(f64, f64)>,
+    /// Whether it got no further than the last of them.
+    ends: bool,
 }
 
 struct Bar {
@@ -91,19 +93,20 @@ pub(crate) fn draw(summary: &Path, folder: &Path) -> Result<()> {
     let each = |row: &Measured, count: f64| row.total_ns / count / 1e3;
     let cost = growth(&rows, each);
     if !cost.is_empty() {
-        let title = "Time of all definitions, for each: microseconds, as their number grows";
+        let title =
+            "All definitions, time of each as their number grows: microseconds; a cross: the end";
         lines(&file("cost-as-it-grows.svg"), title, &origin, &cost)?;
     }
     let memory = growth(&rows, |row, count| {
         row.bytes_per_entry.unwrap_or_default() * count / f64::from(1 << 20)
     });
     if !memory.is_empty() {
-        let title = "Memory of all definitions: MiB by proportional share, as their number grows";
+        let title = "Memory of all definitions as their number grows: MiB by proportional share; a cross: the end";
         lines(&file("memory-as-it-grows.svg"), title, &origin, &memory)?;
     }
     let warm = cold_and_warm(&rows);
     if !warm.is_empty() {
-        let title = "Ember on each backend, one definition, cold and warm: median, microseconds";
+        let title = "Ember on each backend, one definition, with the cache off, cold and warm: median, microseconds";
         bars(&file("cold-and-warm.svg"), title, &origin, &warm)?;
     }
     Ok(())
@@ -146,25 +149,50 @@ fn definitions(rows: &[Measured], wanted: usize) -> Vec<Bar> {
     bars
 }
 
-/// A line for each subject, through the numbers that it got through.
+/// A line for each subject, through the numbers that it got through, and to where it stopped.
 fn growth(rows: &[Measured], figure: impl Fn(&Measured, f64) -> f64) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
-    for row in rows.iter().filter(|row| row.refused.is_none()) {
+    for row in rows.iter().filter(|row| row.n > 0) {
         let Some(count) = count(row) else { continue };
-        let point = (count as f64, figure(row, count as f64));
+        let count = match &row.refused {
+            None => Some(count),
+            Some(reason) => stopped(reason),
+        };
+        let Some(count) = count.map(|count| count as f64) else {
+            continue;
+        };
+        let point = (count, figure(row, count));
         // On a logarithmic axis there is no zero: less than a page for all of them.
         if point.1 <= 0.0 {
             continue;
         }
-        match lines.iter_mut().find(|line| line.name == row.subject) {
-            Some(line) => line.points.push(point),
-            None => lines.push(Line {
-                name: row.subject.clone(),
-                points: vec![point],
-            }),
+        let known = lines.iter().position(|line| line.name == row.subject);
+        let line = match known {
+            Some(index) => &mut lines[index],
+            None => {
+                lines.push(Line {
+                    name: row.subject.clone(),
+                    points: Vec::new(),
+                    ends: false,
+                });
+                let last = lines.len() - 1;
+                &mut lines[last]
+            }
+        };
+        // Who stopped before what it had got through already says nothing new.
+        let is_further = line.points.last().is_none_or(|last| point.0 > last.0);
+        if is_further {
+            line.points.push(point);
+            line.ends = row.refused.is_some();
         }
     }
     lines
+}
+
+/// How many definitions a subject had brought back when it stopped, as its row says.
+fn stopped(reason: &str) -> Option<usize> {
+    let (number, _) = reason.strip_prefix("after ")?.split_once(" of ")?;
+    number.parse().ok()
 }
 
 fn cold_and_warm(rows: &[Measured]) -> Vec<Bar> {
@@ -173,11 +201,15 @@ fn cold_and_warm(rows: &[Measured]) -> Vec<Bar> {
         .iter()
         .filter(|row| row.benchmark == "backends" && row.n > 0)
     {
-        let is_warm = row.work.contains("warm");
+        let (state, color) = match &*row.work {
+            work if work.contains("warm") => ("warm", OURS),
+            work if work.contains("cold") => ("cold", OTHERS[0]),
+            _ => ("cache off", OTHERS[2]),
+        };
         bars.push(Bar {
-            name: format!("{}, {}", row.subject, if is_warm { "warm" } else { "cold" }),
+            name: format!("{}, {state}", row.subject),
             value: row.median_ns / 1e3,
-            color: if is_warm { OURS } else { OTHERS[0] },
+            color,
         });
     }
     bars
@@ -240,11 +272,9 @@ fn bars(path: &Path, title: &str, origin: &str, bars: &[Bar]) -> Result<()> {
         let top = rows - index as f64;
         let corners = [(least, top - 0.2), (bar.value, top - 0.8)];
         let style = bar.color.filled();
-        let value = Text::new(
-            format!(" {}", number(bar.value)),
-            (bar.value, top - 0.3),
-            ("sans-serif", 14).into_font().color(&BLACK),
-        );
+        let black = ("sans-serif", 14).into_font().color(&BLACK);
+        let value =
+            EmptyElement::at((bar.value, top - 0.3)) + Text::new(number(bar.value), (6, 0), black);
         chart
             .draw_series([Rectangle::new(corners, style)])
             .map_err(failed)?;
@@ -290,9 +320,16 @@ fn lines(path: &Path, title: &str, origin: &str, lines: &[Line]) -> Result<()> {
         chart
             .draw_series(LineSeries::new(line.points.iter().copied(), style))
             .map_err(failed)?;
-        let dots = line.points.iter();
+        let (dots, cross) = match line.ends {
+            true => line.points.split_at(line.points.len().saturating_sub(1)),
+            false => (&*line.points, &[][..]),
+        };
+        let dots = dots.iter();
         let dots = dots.map(|point| Circle::new(*point, 4, color.filled()));
         chart.draw_series(dots).map_err(failed)?;
+        let cross = cross.iter();
+        let cross = cross.map(|point| Cross::new(*point, 6, color.stroke_width(2)));
+        chart.draw_series(cross).map_err(failed)?;
         let top = 20 + 24 * index as i32;
         names
             .draw(&PathElement::new([(14, top), (38, top)], style))
