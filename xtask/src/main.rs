@@ -118,6 +118,9 @@ enum Command {
         /// How many percent more are let pass.
         #[arg(long, default_value_t = 2.0)]
         tolerance: f64,
+        /// Count these alone: hit, again, miss, link, load, put, get.
+        #[arg(long, value_name = "WORK", value_delimiter = ',', value_parser = regress::WORKS)]
+        only: Vec<String>,
     },
     /// Keep the last summary of the benchmarks in docs/, and make the tables of README and docs of it.
     Figures {
@@ -188,7 +191,11 @@ fn run(command: &Command, steps: &mut Steps) -> Result<()> {
         Command::Fuzz { seconds } => fuzz::run(steps, Duration::from_secs(*seconds)),
         Command::Soak { hours } => soak::run(steps, *hours),
         Command::Bench { names, quick, json } => bench::run(steps, names, *quick, json.as_deref()),
-        Command::Regress { base, tolerance } => regress::run(steps, base, *tolerance),
+        Command::Regress {
+            base,
+            tolerance,
+            only,
+        } => regress::run(steps, base, *tolerance, only),
         Command::Figures { kept, check } => {
             if !kept && !check {
                 figures::keep(steps)?;

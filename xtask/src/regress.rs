@@ -18,14 +18,14 @@ use xshell::{Shell, cmd};
 pub(crate) const NAME: &str = "regress";
 
 /// What is counted, by the names that the benchmarks' program has for it.
-const WORKS: [&str; 7] = ["hit", "again", "miss", "link", "load", "put", "get"];
+pub(crate) const WORKS: [&str; 7] = ["hit", "again", "miss", "link", "load", "put", "get"];
 
 /// Runs of each count, of which the least is taken: helper threads come in between in more ways than one.
 const RUNS: usize = 3;
 
 /// Compares the build of commit `base` with this one; fails where one takes more than `tolerance` percent
-/// more instructions.
-pub(crate) fn run(steps: &mut Steps, base: &str, tolerance: f64) -> Result<()> {
+/// more instructions. Counts the works of `only`, all without any.
+pub(crate) fn run(steps: &mut Steps, base: &str, tolerance: f64, only: &[String]) -> Result<()> {
     ensure!(is_installed("valgrind"), "valgrind is not installed");
     let began = Instant::now();
     let (mut programs, mut bars) = (Vec::new(), Vec::new());
@@ -63,7 +63,8 @@ pub(crate) fn run(steps: &mut Steps, base: &str, tolerance: f64) -> Result<()> {
         );
         warm(shell, base)?;
         warm(shell, this)?;
-        for work in WORKS {
+        let is_wanted = |work: &&str| only.is_empty() || only.iter().any(|one| one == work);
+        for work in WORKS.into_iter().filter(is_wanted) {
             let (before, after) = (count(shell, base, work)?, count(shell, this, work)?);
             let change = (after as f64 / before.max(1) as f64 - 1.0) * 100.0;
             println!("{work:<8} {before:>14} {after:>14} {change:>+7.2}%");
