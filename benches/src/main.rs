@@ -73,7 +73,7 @@ enum Benchmark {
     /// The experiment's functions on clang: the first evaluation and the next process.
     #[cfg(feature = "clang")]
     Clang {
-        /// Three processes of each.
+        /// Two processes of each.
         #[arg(long)]
         quick: bool,
     },

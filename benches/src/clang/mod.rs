@@ -78,7 +78,7 @@ pub(crate) fn measure(is_quick: bool) -> Result<Vec<Row>> {
     ];
     let (mut first, mut next) = (Samples::default(), Samples::default());
     let mut twice = [(); 2].map(|()| [(); 3].map(|()| Samples::default()));
-    for round in 0..if is_quick { 3 } else { RUNS } {
+    for round in 0..if is_quick { 2 } else { RUNS } {
         let cache = folder.path().join(format!("cache-{round}"));
         copy(&ready, &cache)?;
         for (samples, is_hit) in [(&mut first, false), (&mut next, true)] {

@@ -8,6 +8,8 @@ use crate::row::Row;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Resource;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -73,6 +75,8 @@ struct Plan {
     subject: String,
     folder: PathBuf,
     own: PathBuf,
+    /// Where samples go while there are more to come, for the case that the process does not see its end.
+    progress: PathBuf,
     count: usize,
     limit: Duration,
 }
@@ -95,6 +99,9 @@ struct Measured {
 
 /// What [`Measured::stopped`] says of time.
 const LIMIT: &str = "limit";
+
+/// So many samples are kept at once for the case that a process is ended.
+const KEPT: usize = 100;
 
 /// What rows say of it, and of what came after it.
 const OVER: &str = "s were over";
@@ -239,12 +246,14 @@ impl Bench {
         let own = tempfile::Builder::new()
             .prefix("own-")
             .tempdir_in(&self.folder)?;
+        let progress = tempfile::NamedTempFile::new_in(&self.folder)?;
         let mut command = match subject.start {
             Start::Here(_) => {
                 let plan = serde_json::to_string(&Plan {
                     subject: subject.name.to_owned(),
                     folder: self.folder.clone(),
                     own: own.path().to_owned(),
+                    progress: progress.path().to_owned(),
                     count,
                     limit: self.limits.process,
                 })?;
@@ -268,7 +277,15 @@ impl Bench {
         if !output.status.success() {
             let words = String::from_utf8_lossy(&output.stderr);
             let last = words.lines().last().unwrap_or_default();
+            let kept = std::fs::read(progress.path())?;
+            let (samples, _) = kept.as_chunks();
+            let samples: Vec<u64> = samples
+                .iter()
+                .map(|bytes| u64::from_ne_bytes(*bytes))
+                .collect();
             return Ok(Measured {
+                wall_ns: samples.iter().sum(),
+                samples,
                 stopped: Some(format!("the process ended with {}: {last}", output.status)),
                 ..Measured::default()
             });
@@ -382,6 +399,8 @@ pub(crate) fn run_process(plan: &str) -> Result<()> {
         own: plan.own,
         count: plan.count,
     };
+    let mut progress = File::create(&plan.progress)?;
+    let mut unkept = Vec::with_capacity(KEPT * size_of::<u64>());
     let mut samples = vec![0; plan.count];
     let mut done = 0;
     let mut stopped = None;
@@ -408,7 +427,12 @@ pub(crate) fn run_process(plan: &str) -> Result<()> {
             stopped = Some(LIMIT.to_owned());
             break;
         }
-        // The check above is not theirs.
+        unkept.extend(sample.to_ne_bytes());
+        if done.is_multiple_of(KEPT) {
+            progress.write_all(&unkept)?;
+            unkept.clear();
+        }
+        // The check above is not theirs, nor is this.
         last = Instant::now();
     }
     let wall_ns = samples.iter().take(done).sum();
@@ -428,7 +452,7 @@ pub(crate) fn run_process(plan: &str) -> Result<()> {
     };
     println!("{}", serde_json::to_string(&measured)?);
     // What a peer would do to clean up is no part of this, and takes some of them minutes.
-    std::io::Write::flush(&mut std::io::stdout())?;
+    std::io::stdout().flush()?;
     // SAFETY: nothing is left to be done in this process.
     unsafe { libc::_exit(0) }
 }

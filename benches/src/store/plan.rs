@@ -291,7 +291,7 @@ impl Plan<'_> {
         let made = self.folders("flush");
         let mut samples: Samples = vec![Vec::new(); made.len()];
         // Files that are synced one by one take a second each time.
-        for round in 0..self.options.rounds.min(5) {
+        for round in 0..self.options.rounds.min(3) {
             let records = Records {
                 set: "flush",
                 first: round * 1_000,
@@ -321,7 +321,7 @@ impl Plan<'_> {
             count: TEN_THOUSAND,
             payload: SMALL,
         };
-        for _ in 0..self.options.rounds.min(3) {
+        for _ in 0..self.options.rounds.min(2) {
             for (number, made) in made.iter().enumerate() {
                 if made.subject.name() == "files-unsynced" {
                     continue;
