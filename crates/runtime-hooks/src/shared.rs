@@ -26,26 +26,38 @@ use crate::names::NamesRef;
 use rekindle_cache_core::artifact::{Code, DependencyKind};
 use rekindle_cache_core::key::Definition;
 use rekindle_cache_core::metadata::ArchivedMetadata;
-use rustc_hash::{FxHashMap, FxHasher};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHasher};
 use std::cell::Cell;
 use std::hash::Hasher;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
-/// How many parts shared code is in, so that threads seldom meet. Each keeps some room ready for what comes.
-const PARTS: usize = 8;
+/// How many parts the table of shared code is in, so that threads seldom meet. Each grows by itself, in the time of
+/// one definition.
+const PARTS: usize = 4;
+
+/// Definitions that each part has room for from the start, which takes memory only as they come.
+const ROOM: usize = 448;
 
 /// The code of a session that may be shared, by a hash of the definition.
 #[derive(Default)]
 pub(crate) struct Shared {
     parts: [Part; PARTS],
+    /// One for all: each has pages that come when they are written for the first time, a few of a hundred hits.
+    accounts: Arena,
 }
 
-#[derive(Default)]
 #[repr(align(128))]
 struct Part {
     entries: Mutex<FxHashMap<u64, Entry>>,
-    accounts: Arena,
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Self {
+            entries: Mutex::new(FxHashMap::with_capacity_and_hasher(ROOM, FxBuildHasher)),
+        }
+    }
 }
 
 struct Entry {
@@ -152,7 +164,7 @@ impl Shared {
             };
             (entry.stamp == now).then_some(entry.account)?
         };
-        let code = SharedCode::read(part.accounts.get(account))?;
+        let code = SharedCode::read(self.accounts.get(account))?;
         code.is_of(sought.definition).then_some(code)
     }
 
@@ -172,7 +184,7 @@ impl Shared {
         if entry.stamp.host != checked.host {
             return None;
         }
-        let code = SharedCode::read(part.accounts.get(entry.account))?;
+        let code = SharedCode::read(self.accounts.get(entry.account))?;
         let is_it = code.is_of_record(metadata) && code.is_of(sought.definition);
         is_it.then(|| {
             entry.stamp = checked;
@@ -233,7 +245,7 @@ impl<B: Backend> Session<B> {
             Running::Kept(code) if code.may_be_shared() => {
                 let names = loaded.names.as_ref();
                 account::write(
-                    &part.accounts,
+                    &self.shared.accounts,
                     sought.definition,
                     code,
                     loaded.factory,
@@ -244,7 +256,7 @@ impl<B: Backend> Session<B> {
             _ => None,
         };
         let code = account.and_then(|account| {
-            let code = SharedCode::read(part.accounts.get(account))?;
+            let code = SharedCode::read(self.shared.accounts.get(account))?;
             Some((account, code))
         });
         let Some((account, code)) = code else {
