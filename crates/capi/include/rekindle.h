@@ -15,6 +15,7 @@
 // - Exceptions. None leaves a function of this library. None may leave a callback: that ends the process with a
 //   message. Loaded code has unwind tables, so that its exceptions reach whoever called it.
 // - Processes. After `fork` parent and child may both go on; what the parent had not flushed is the parent's.
+//   So is a warming: a child frees it, or leaves it alone, and calls nothing else of it.
 // - Trust. Whoever may write to the cache's folder has code run in this process.
 
 
@@ -262,6 +263,10 @@ typedef struct rekindle_definition {
 // it returns. Must not let an exception out.
 typedef void (*rekindle_better)(void *data, const struct rekindle_definition *definition);
 
+// Gives back what other callbacks got: none of them is called with it any more. On any thread, once. Must not let an
+// exception out, nor call Rekindle.
+typedef void (*rekindle_release)(void *data);
+
 // 256 bits that tell whether two things are the same. All zeroes is a digest like others.
 typedef struct rekindle_digest {
     // The bits.
@@ -373,9 +378,6 @@ typedef struct rekindle_statistics {
 // `rekindle_warm` on any.
 typedef bool (*rekindle_generate)(void *data, struct rekindle_unit *unit);
 
-// Gives back what another callback got. Must not let an exception out, nor call Rekindle.
-typedef void (*rekindle_release)(void *data);
-
 // What was taken over from a bundle.
 typedef struct rekindle_imported {
     // Records that were taken over.
@@ -412,7 +414,8 @@ typedef struct rekindle_event {
 } rekindle_event;
 
 // Is told of every evaluation, after the look-up and before the factory runs, on the thread that evaluates;
-// so several threads may call it at once. Must not let an exception out.
+// so several threads may call it at once. Of a hit that was verified and found wrong it is told once more, on a thread
+// of Rekindle's. Must not let an exception out.
 typedef void (*rekindle_listener)(void *data, const struct rekindle_event *event);
 
 // How the memory of loaded code is used, of all caches of this process together. Sizes are in bytes.
@@ -505,18 +508,21 @@ void rekindle_options_better_flag(struct rekindle_options *options,
 
 // Says of what better code is made: of what took longer to compile than `costly_us` microseconds (2,000 by default), when it
 // has been compiled; and of a `share` from 0 to 1 of the hits whose code is not the better (an eighth by default), for
-// which the compile callback is called. `at_close_ms` is how long closing the cache goes on with what waits; 0 by default.
+// which the compile callback is called: what comes of that changes nothing for the hit. `at_close_ms` is how long closing the
+// cache goes on with what waits; 0 by default. What is under way is waited for up to the deadline beyond that.
 void rekindle_options_improving(struct rekindle_options *options,
                                 uint64_t costly_us,
                                 double share,
                                 uint64_t at_close_ms);
 
-// Has `listener` told of definitions for which there is better code from now on, with `data`, which has to last as long as
-// the cache. Whoever evaluates such a definition again gets a factory of that code. That is right only if the text is still
+// Has `listener` told of definitions for which there is better code from now on, with `data`. Caches that were opened before
+// keep their listener. `release`, which may be null, is called with `data` when `listener` is not called any more: a cache
+// may be closed by then for a while, if code that was made better meanwhile took longer than closing waits for. Whoever evaluates such a definition again gets a factory of that code. That is right only if the text is still
 // what its name was last defined by, which the host knows; and a factory that runs again does again whatever else it does.
 void rekindle_options_on_better(struct rekindle_options *options,
                                 rekindle_better listener,
-                                void *data);
+                                void *data,
+                                rekindle_release release);
 
 // Has better code made of a definition in idle time, as the host has found out that it is worth it: if it is kept, and its
 // code is not the better. The arguments are those of `rekindle_eval`, and `compile` is called as on a miss. `will` may be
@@ -532,8 +538,11 @@ struct rekindle_error *rekindle_improve(const struct rekindle_session *session,
 // thread.
 struct rekindle_text rekindle_text_of(const char *string);
 
-// Gives a cache back, which may be null. It is closed when its sessions and their evaluations are freed as
-// well: what was compiled is written then, which takes no longer than the deadline of the options. Code stays.
+// Gives a cache back, which may be null. It is closed when its sessions, their evaluations and their warmings are freed as
+// well, by the call that frees the last of them: what was compiled is written then. Closing goes on with better code for as
+// long as `rekindle_options_improving` says, and then waits for what is under way in the background and for the disk, up
+// to the deadline of the options for each. What takes longer goes on behind the back of who closed: callbacks that make
+// better code, and listeners, may be called until their `release` is. Code stays.
 void rekindle_cache_free(struct rekindle_cache *cache);
 
 // Makes what was compiled durable, and visible to other processes. Any thread.
@@ -548,7 +557,7 @@ struct rekindle_error *rekindle_cache_environment(const struct rekindle_cache *c
 struct rekindle_error *rekindle_session_new(const struct rekindle_cache *cache,
                                             struct rekindle_session **session);
 
-// Gives a session back, which may be null. Evaluations that came of it keep what they need.
+// Gives a session back, which may be null. Evaluations and warmings that came of it keep what they need.
 void rekindle_session_free(struct rekindle_session *session);
 
 // Begins a validation epoch: files and environment variables that code depends on are looked at again. To be
@@ -663,8 +672,8 @@ void rekindle_unit_source(struct rekindle_unit *unit,
 // Says that better code can be had of this unit, where `rekindle_options_better` was called: `generate` is called with
 // `data` at most once, in idle time, on a thread of Rekindle's, after `rekindle_eval` has returned, and makes a unit of the
 // same meaning and with the same factory; what it reads to do so has to be recorded by the compile callback. `release`,
-// which may be null, is called with `data` when `generate` will not be called any more, on any thread, and at once if
-// nobody asks for better code. Both are called while the cache is open or being closed, and must not let an exception out.
+// which may be null, is called with `data` in any case, when `generate` will not be called any more: soon if nobody asks for
+// better code, and after the cache is closed if closing did not wait for it that long. Neither may let an exception out.
 void rekindle_unit_better(struct rekindle_unit *unit,
                           rekindle_generate generate,
                           void *data,
@@ -811,8 +820,10 @@ void rekindle_options_limits(struct rekindle_options *options, uint64_t max_byte
 // Whether each miss is explained in full: which part of what differs from what was kept under the same name.
 void rekindle_options_explain(struct rekindle_options *options, bool explain);
 
-// Says how long closing the cache waits for the disk, in milliseconds; 10,000 by default.
-void rekindle_options_deadline(struct rekindle_options *options, uint64_t milliseconds);
+// Says how long closing the cache waits for the disk, and for what is under way in the background, in milliseconds;
+// 10,000 by default.
+void rekindle_options_deadline(struct rekindle_options *options,
+                               uint64_t milliseconds);
 
 // Adds something of the host's own that reaches its code and that nothing else tells, such as a switch.
 void rekindle_options_input(struct rekindle_options *options,
@@ -825,8 +836,19 @@ void rekindle_options_symbols(struct rekindle_options *options,
                               const struct rekindle_symbol_word *symbols,
                               size_t count);
 
-// Has `listener` told of every evaluation, with `data`, which has to last as long as the cache.
-void rekindle_options_listener(struct rekindle_options *options, rekindle_listener listener, void *data);
+// Has `listener` told of every evaluation, with `data`, as `rekindle_options_on_event` without a `release`: `data` has to last
+// as long as the cache, and where hits are verified (`REKINDLE_VERIFY`) as long as the process.
+void rekindle_options_listener(struct rekindle_options *options,
+                               rekindle_listener listener,
+                               void *data);
+
+// Has `listener` told of every evaluation, with `data`, in place of whom an earlier call named. Caches that were opened before
+// keep their listener. `release`, which may be null, is called with `data` when `listener` is not called any more: a cache
+// may be closed by then for a while, if a hit was being verified for longer than closing waits for that.
+void rekindle_options_on_event(struct rekindle_options *options,
+                               rekindle_listener listener,
+                               void *data,
+                               rekindle_release release);
 
 // Opens a cache into `cache`, to be freed with `rekindle_cache_free`. `abi` is `REKINDLE_ABI_VERSION`.
 // `options` may be null: all is default then. A folder that cannot be used is no error: it is told to the
@@ -835,9 +857,12 @@ struct rekindle_error *rekindle_open(uint32_t abi,
                                      const struct rekindle_options *options,
                                      struct rekindle_cache **cache);
 
-// Notes that the definition `name` ran while compiling: a macro that was expanded. It counts with all that
-// it can reach.
-void rekindle_recorder_ran(struct rekindle_recorder *recorder, struct rekindle_text name);
+// Notes that the definition `name` runs while compiling: a macro that is expanded. It counts with all that
+// it can reach. To be called before `name` runs, and before the host looks at what it is: while a program is warmed,
+// `name` and what it needs get their values during this call, as a newer definition of it may have been put off. A host that
+// expands first is told nothing, and what it compiled of an older definition is kept as that of the newer.
+void rekindle_recorder_ran(struct rekindle_recorder *recorder,
+                           struct rekindle_text name);
 
 // Notes that the definition `name` was read while compiling, and did not run: its type, its arities. It
 // counts by what the host's `interface_of` says of it.
@@ -911,7 +936,8 @@ void rekindle_warming_expect(const struct rekindle_warming *warming, uint64_t de
 
 // Warms a definition, in the place that it has in its program: as `rekindle_eval`, without running its factory. If it is
 // not kept, `compile` is called once with `data`, on this thread, and its unit is compiled by another one while this
-// goes on. What the definition would make known to those after it, the host makes known by itself, without a value.
+// goes on. What the definition would make known to those after it, the host makes known by itself, without a value. Where
+// `compile` expands a macro, it calls `rekindle_recorder_ran` before that, which gets the macro its value.
 //
 // `host` is copied; it is asked on the host's thread, of this definition also later, so that its `data` has to last
 // until the warming is freed. So has what `rekindle_compilation_analysed` got: what makes the unit of an analysed form is
@@ -927,7 +953,9 @@ struct rekindle_error *rekindle_warm(const struct rekindle_warming *warming,
                                      void *data,
                                      uint32_t *outcome);
 
-// Runs what was put off so far, in the program's order: for a host that meets a form which it can only evaluate.
+// Runs what was put off so far, in the program's order: for a host that meets a form which it can only evaluate. To be called
+// before anything is evaluated in the session that is warmed: what was put off is older, and would take the place of what
+// it made. An error says that the warmer has no `run`.
 struct rekindle_error *rekindle_warming_catch_up(const struct rekindle_warming *warming);
 
 // Waits for the code that is in the making, makes what was compiled durable and visible to other processes, and puts
@@ -938,7 +966,8 @@ struct rekindle_error *rekindle_warming_finish(const struct rekindle_warming *wa
                                                size_t size);
 
 // Ends warming, and gives it back; it may be null. Code that is in the making and was not waited for is not kept. When this
-// returns, none of its callbacks is called any more. Not from a callback of its own.
+// returns, none of its callbacks is called any more. Not from a callback of its own. A child that is forked meanwhile
+// frees its parent's warming, or leaves it alone, and calls nothing else of it: its threads are the parent's.
 void rekindle_warming_free(struct rekindle_warming *warming);
 
 #ifdef __cplusplus

@@ -274,6 +274,7 @@ public:
     recorder(const recorder &) = delete;
     recorder &operator=(const recorder &) = delete;
 
+    // Before `name` runs, and before what it is is looked at: where a program is warmed, it gets its value here.
     void ran(std::string_view name) noexcept { rekindle_recorder_ran(raw_, detail::text(name)); }
     void read(std::string_view name) noexcept { rekindle_recorder_read(raw_, detail::text(name)); }
     void resolved(std::string_view name_space, std::string_view symbol) noexcept {
@@ -316,8 +317,8 @@ public:
     }
     // Source text, for clang.
     void source(std::string_view text) noexcept { rekindle_unit_source(raw_, detail::text(text)); }
-    // What makes better code of it, in idle time and on another thread: it holds what it needs by value, and an exception
-    // of its says that there is none. Only where the options have asked for better code.
+    // What makes better code of it, in idle time and on another thread, maybe after the cache has ended: it holds what it
+    // needs by value, and an exception of its says that there is none. Only where `options::better` was called.
     void better(std::function<void(unit &)> generate);
     void fail(std::string_view why) noexcept { rekindle_unit_fail(raw_, detail::text(why)); }
 
@@ -356,6 +357,7 @@ private:
 // A host during one evaluation.
 struct asked {
     host *answers;
+    // Where what the host throws is kept.
     thrown *caught;
 
     template <class T, class F> static T ask(void *data, T otherwise, F &&function) noexcept {
@@ -443,6 +445,9 @@ struct deferred {
     }
 };
 
+// Gives back what was made for callbacks.
+template <class T> void release(void *data) noexcept { delete static_cast<T *>(data); }
+
 // What makes a unit on any thread, once.
 struct unit_later {
     std::function<void(unit &)> generate;
@@ -457,8 +462,8 @@ struct unit_later {
 } // namespace detail
 
 inline void unit::better(std::function<void(unit &)> generate) {
-    auto release = [](void *data) noexcept { delete static_cast<detail::unit_later *>(data); };
-    rekindle_unit_better(raw_, detail::unit_later::run, new detail::unit_later{std::move(generate)}, release);
+    using later = detail::unit_later;
+    rekindle_unit_better(raw_, later::run, new later{std::move(generate)}, detail::release<later>);
 }
 
 // What a compile callable fills: see rekindle.h. There as long as it runs.
@@ -603,12 +608,6 @@ using better_listener = std::function<void(const definition &)>;
 
 namespace detail {
 
-// What lasts as long as a cache.
-struct listeners {
-    rekindle::listener evaluations;
-    rekindle::better_listener better;
-};
-
 inline definition view(const rekindle_definition &raw) noexcept { return {view(raw.name), view(raw.text), view(raw.context)}; }
 
 inline rekindle_definition raw(const definition &definition) noexcept {
@@ -717,42 +716,43 @@ public:
         return *this;
     }
     // Is told of every definition for which there is better code from now on, by another thread: see rekindle.h for when it
-    // is right to evaluate it again. An exception of its ends the process.
+    // is right to evaluate it again. An exception of its ends the process. It may be told after the cache has ended, if that
+    // did not wait long enough, so it holds what it needs by value; caches that are open keep the listener that they have.
     options &on_better(rekindle::better_listener listener) {
-        listeners_->better = std::move(listener);
+        using function = rekindle::better_listener;
         auto tell = [](void *data, const rekindle_definition *definition) noexcept {
-            static_cast<detail::listeners *>(data)->better(detail::view(*definition));
+            (*static_cast<function *>(data))(detail::view(*definition));
         };
-        rekindle_options_on_better(raw_.get(), tell, listeners_.get());
+        rekindle_options_on_better(raw_.get(), tell, new function(std::move(listener)), detail::release<function>);
         return *this;
     }
-    // Is told of every evaluation, by any thread. An exception of its ends the process.
+    // Is told of every evaluation, by any thread. An exception of its ends the process. Where hits are verified, what was
+    // said of `on_better` holds here too.
     options &listener(rekindle::listener listener) {
-        listeners_->evaluations = std::move(listener);
+        using function = rekindle::listener;
         auto tell = [](void *data, const rekindle_event *event) noexcept {
-            static_cast<detail::listeners *>(data)->evaluations({.definition = detail::view(*event->definition),
-                                                                 .outcome = static_cast<rekindle::outcome>(event->outcome),
-                                                                 .explanation = detail::view(event->explanation)});
+            (*static_cast<function *>(data))({.definition = detail::view(*event->definition),
+                                              .outcome = static_cast<rekindle::outcome>(event->outcome),
+                                              .explanation = detail::view(event->explanation)});
         };
-        rekindle_options_listener(raw_.get(), tell, listeners_.get());
+        rekindle_options_on_event(raw_.get(), tell, new function(std::move(listener)), detail::release<function>);
         return *this;
     }
 
 private:
     friend class cache;
     detail::owned<rekindle_options, rekindle_options_free> raw_;
-    std::shared_ptr<detail::listeners> listeners_ = std::make_shared<detail::listeners>();
 };
 
 class session;
 
-// A cache that is open, until it and its sessions end.
+// A cache that is open, until it and its sessions, their evaluations and their warmings end.
 class cache {
 public:
     static result<cache> open(const options &options, std::nothrow_t) noexcept {
         rekindle_cache *raw = nullptr;
         if (rekindle_error *error = rekindle_open(REKINDLE_ABI_VERSION, options.raw_.get(), &raw)) return failure(error);
-        return cache(raw, options.listeners_);
+        return cache(raw);
     }
     // What all processes have counted that used the folder, as far as they have written it.
     result<counts> lifetime(std::nothrow_t) const {
@@ -786,10 +786,7 @@ public:
 
 private:
     friend class session;
-    cache(rekindle_cache *raw, std::shared_ptr<detail::listeners> listeners) noexcept
-        : listeners_(std::move(listeners)), raw_(raw) {}
-    // Ends after the cache.
-    std::shared_ptr<detail::listeners> listeners_;
+    explicit cache(rekindle_cache *raw) noexcept : raw_(raw) {}
     detail::owned<rekindle_cache, rekindle_cache_free> raw_;
 };
 
@@ -799,17 +796,18 @@ public:
     static result<session> start(const cache &cache, std::nothrow_t) noexcept {
         rekindle_session *raw = nullptr;
         if (rekindle_error *error = rekindle_session_new(cache.raw_.get(), &raw)) return failure(error);
-        return session(raw, cache.listeners_);
+        return session(raw);
     }
 
     // Evaluates a definition up to its factory. `compile` is called with a `recorder &` and a `compilation &` if nothing
-    // that is kept can be used. What it or `host` throws is thrown from here.
+    // that is kept can be used. What it or `host` throws is thrown from here; but not if there is a hit, for which it was
+    // called to make better code or to verify.
     template <std::invocable<recorder &, compilation &> Compile>
     result<evaluation> eval(const definition &definition, host &host, Compile &&compile, std::nothrow_t) const {
         detail::thrown caught;
         detail::asked asked{&host, &caught};
         rekindle_host raw_host = asked.raw();
-        call<std::remove_reference_t<Compile>> call{&compile, &caught, {{}, &caught}};
+        call<std::remove_reference_t<Compile>> call{&compile, &asked};
         rekindle_definition raw_definition = detail::raw(definition);
         rekindle_evaluation *raw = nullptr;
         rekindle_error *error = rekindle_eval(raw_.get(), &raw_definition, &raw_host, &call.compiled, &call, &raw);
@@ -818,6 +816,7 @@ public:
         if (error) failed.emplace(error);
 #if REKINDLE_EXCEPTIONS
         if (caught.is_there()) caught.rethrow();
+        if (call.caught.is_there() && evaluated.outcome() != outcome::hit) call.caught.rethrow();
 #endif
         if (failed) return std::move(*failed);
         return evaluated;
@@ -829,12 +828,13 @@ public:
         detail::thrown caught;
         detail::asked asked{&host, &caught};
         rekindle_host raw_host = asked.raw();
-        call<std::remove_reference_t<Compile>> call{&compile, &caught, {{}, &caught}};
+        call<std::remove_reference_t<Compile>> call{&compile, &asked};
         rekindle_definition raw_definition = detail::raw(definition);
         bool will = false;
         result<void> asked_for(rekindle_improve(raw_.get(), &raw_definition, &raw_host, &call.compiled, &call, &will));
 #if REKINDLE_EXCEPTIONS
         if (caught.is_there()) caught.rethrow();
+        if (call.caught.is_there()) call.caught.rethrow();
 #endif
         if (!asked_for) return std::move(asked_for).take_failure();
         return will;
@@ -872,12 +872,15 @@ private:
     // What a compile callable needs while it is called.
     template <class Compile> struct call {
         Compile *compile;
-        detail::thrown *caught;
-        detail::deferred later;
+        detail::asked *host;
+        // What is thrown from its start on, by the host too: after a hit that is nothing of the evaluation's.
+        detail::thrown caught = {};
+        detail::deferred later = {{}, &caught};
 
         static bool compiled(void *data, rekindle_recorder *raw_recorder, rekindle_compilation *raw) noexcept {
             auto &self = *static_cast<call *>(data);
-            return self.caught->call(false, [&] {
+            self.host->caught = &self.caught;
+            return self.caught.call(false, [&] {
                 recorder recorder(raw_recorder);
                 compilation compilation(raw, self.later);
                 (*self.compile)(recorder, compilation);
@@ -886,10 +889,8 @@ private:
         }
     };
 
-    session(rekindle_session *raw, std::shared_ptr<detail::listeners> listeners) noexcept
-        : listeners_(std::move(listeners)), raw_(raw) {}
+    explicit session(rekindle_session *raw) noexcept : raw_(raw) {}
     friend class warming;
-    std::shared_ptr<detail::listeners> listeners_;
     detail::owned<rekindle_session, rekindle_session_free> raw_;
 };
 
@@ -926,8 +927,16 @@ struct warmer {
 // from the next function that returns here, but for `run`: there it says that the factory failed.
 class warming {
 public:
+    warming(warming &&) noexcept = default;
+    warming &operator=(warming &&other) noexcept {
+        // What this was ends first: it may be calling what its state holds.
+        raw_ = std::move(other.raw_);
+        state_ = std::move(other.state_);
+        return *this;
+    }
+
     static result<warming> start(const session &session, warmer warmer, std::nothrow_t) {
-        warming made(std::move(warmer), session.listeners_);
+        warming made(std::move(warmer));
         rekindle_warmer raw{};
         raw.size = sizeof raw;
         raw.data = made.state_.get();
@@ -958,7 +967,7 @@ public:
         return static_cast<outcome>(came);
     }
 
-    // Runs what was put off so far.
+    // Runs what was put off so far, by the warmer's `run`: before anything is evaluated in the session, as it is older.
     result<void> catch_up(std::nothrow_t) {
         result<void> caught_up(rekindle_warming_catch_up(raw_.get()));
         state_->rethrow();
@@ -989,7 +998,6 @@ private:
     // What lies still while this is moved.
     struct state {
         rekindle::warmer warmer;
-        std::shared_ptr<detail::listeners> listeners;
         detail::thrown caught = {};
         std::map<host *, detail::asked> hosts = {};
         std::vector<std::unique_ptr<detail::unit_later>> units = {};
@@ -1033,8 +1041,7 @@ private:
         }
     };
 
-    warming(rekindle::warmer warmer, std::shared_ptr<detail::listeners> listeners)
-        : state_(std::make_unique<state>(state{std::move(warmer), std::move(listeners)})) {}
+    explicit warming(rekindle::warmer warmer) : state_(std::make_unique<state>(state{std::move(warmer)})) {}
     // Ends after the warming.
     std::unique_ptr<state> state_;
     detail::owned<rekindle_warming, rekindle_warming_free> raw_;

@@ -12,6 +12,7 @@ use crate::compilation::{Compilation, HostUnit, Unit};
 use crate::error::{Error, Failure};
 use crate::evaluate::{CompileCallback, Definition};
 use crate::host::{Asked, Host};
+use crate::lent::{Lent, ReleaseCallback};
 use crate::options::{Options, set};
 use crate::recorder::Recorder;
 use rekindle_cache_core::artifact::Compiled;
@@ -23,9 +24,6 @@ use std::ffi::c_void;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-/// Gives back what another callback got. Must not let an exception out, nor call Rekindle.
-pub type ReleaseCallback = Option<unsafe extern "C-unwind" fn(data: *mut c_void)>;
-
 /// Is told of a definition for which there is better code from now on, on the thread that made it. All of it is there until
 /// it returns. Must not let an exception out.
 pub type BetterCallback =
@@ -34,40 +32,22 @@ pub type BetterCallback =
 /// What makes a better unit, later.
 pub(crate) struct Later {
     generate: unsafe extern "C-unwind" fn(data: *mut c_void, unit: *mut Unit) -> bool,
-    data: *mut c_void,
-    release: ReleaseCallback,
+    lent: Lent,
 }
-
-// SAFETY: `rekindle_unit_better` tells hosts that both callbacks are called on other threads.
-unsafe impl Send for Later {}
 
 impl Later {
     pub(crate) fn new(
         generate: unsafe extern "C-unwind" fn(data: *mut c_void, unit: *mut Unit) -> bool,
-        data: *mut c_void,
-        release: ReleaseCallback,
+        lent: Lent,
     ) -> Self {
-        Self {
-            generate,
-            data,
-            release,
-        }
+        Self { generate, lent }
     }
 
     fn unit(self) -> Result<HostUnit, UnitError> {
-        // SAFETY: the host keeps `data` until it is released, which comes after this.
-        let generated = unsafe { Unit::generated(self.generate, self.data) };
+        // SAFETY: the host keeps its data until it is released, which comes after this.
+        let generated = unsafe { Unit::generated(self.generate, self.lent.data()) };
         let (unit, _) = generated.map_err(|failure| UnitError::Host(failure.text))?;
         Ok(unit)
-    }
-}
-
-impl Drop for Later {
-    fn drop(&mut self) {
-        if let Some(release) = self.release {
-            // SAFETY: the host vouches for its callback and its data, which nobody uses any more.
-            unsafe { release(self.data) };
-        }
     }
 }
 
@@ -77,29 +57,24 @@ pub(crate) struct BetterOptions {
     fingerprint: Option<Vec<Vec<u8>>>,
     flags: Vec<String>,
     improving: Option<Improving>,
-    listener: Option<Listener>,
+    listener: Option<Arc<Listener>>,
 }
 
-#[derive(Clone, Copy)]
+/// Who is told. A job that outlasts the close of its cache has it as well.
 struct Listener {
     callback: unsafe extern "C-unwind" fn(data: *mut c_void, definition: *const Definition),
-    data: *mut c_void,
+    lent: Lent,
 }
 
-// SAFETY: the header tells hosts that their listener is called on another thread.
-unsafe impl Send for Listener {}
-// SAFETY: as above.
-unsafe impl Sync for Listener {}
-
 impl Listener {
-    fn tell(self, definition: &hooks::Definition<'_>) {
+    fn tell(&self, definition: &hooks::Definition<'_>) {
         let definition = Definition {
             name: Text::new(definition.name),
             text: Text::new(definition.text),
             context: Text::new(definition.context),
         };
-        // SAFETY: the host keeps `data` as long as the cache; the definition lives until the call returns.
-        unsafe { (self.callback)(self.data, &raw const definition) };
+        // SAFETY: the host keeps its data until it is released; the definition lives until the call returns.
+        unsafe { (self.callback)(self.lent.data(), &raw const definition) };
     }
 }
 
@@ -129,7 +104,7 @@ impl BetterOptions {
             return Ok(None);
         }
         Ok(Some(Better {
-            fingerprint: self.fingerprint.clone().unwrap_or_default(),
+            fingerprint: self.fingerprint.clone(),
             clang: compiler,
         }))
     }
@@ -142,7 +117,7 @@ impl BetterOptions {
         if let Some(improving) = self.improving {
             builder = builder.improving(improving);
         }
-        match self.listener {
+        match self.listener.clone() {
             Some(listener) => builder.on_better(move |definition| listener.tell(definition)),
             None => builder,
         }
@@ -151,7 +126,8 @@ impl BetterOptions {
 
 /// What makes better code.
 pub(crate) struct Better {
-    fingerprint: Vec<Vec<u8>>,
+    /// That of what units bring, if they may.
+    fingerprint: Option<Vec<Vec<u8>>>,
     clang: Option<ClangCompiler>,
 }
 
@@ -177,7 +153,7 @@ impl HostBetter {
 impl BetterCompiler<Job> for HostBetter {
     fn better_fingerprint(&self) -> Digest {
         let mut digest = DigestBuilder::new("rekindle better compiler of a host");
-        for part in &self.better.fingerprint {
+        for part in self.better.fingerprint.iter().flatten() {
             digest.bytes(part);
         }
         if let Some(clang) = &self.better.clang {
@@ -195,6 +171,8 @@ impl BetterCompiler<Job> for HostBetter {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
+        // What no fingerprint tells of must not reach what is kept.
+        let later = later.filter(|_| self.better.fingerprint.is_some());
         let clang = self.better.clang.as_ref();
         let compiled = match (later, &unit.unit) {
             (Some(later), _) => later.unit()?.compile(clang.or(self.base.clang()))?,
@@ -236,7 +214,8 @@ pub unsafe extern "C" fn rekindle_options_better_flag(options: *mut Options, fla
 
 /// Says of what better code is made: of what took longer to compile than `costly_us` microseconds (2,000 by default), when it
 /// has been compiled; and of a `share` from 0 to 1 of the hits whose code is not the better (an eighth by default), for
-/// which the compile callback is called. `at_close_ms` is how long closing the cache goes on with what waits; 0 by default.
+/// which the compile callback is called: what comes of that changes nothing for the hit. `at_close_ms` is how long closing the
+/// cache goes on with what waits; 0 by default. What is under way is waited for up to the deadline beyond that.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_options_improving(
     options: *mut Options,
@@ -262,19 +241,23 @@ pub unsafe extern "C" fn rekindle_options_improving(
     }
 }
 
-/// Has `listener` told of definitions for which there is better code from now on, with `data`, which has to last as long as
-/// the cache. Whoever evaluates such a definition again gets a factory of that code. That is right only if the text is still
+/// Has `listener` told of definitions for which there is better code from now on, with `data`. Caches that were opened before
+/// keep their listener. `release`, which may be null, is called with `data` when `listener` is not called any more: a cache
+/// may be closed by then for a while, if code that was made better meanwhile took longer than closing waits for. Whoever evaluates such a definition again gets a factory of that code. That is right only if the text is still
 /// what its name was last defined by, which the host knows; and a factory that runs again does again whatever else it does.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_options_on_better(
     options: *mut Options,
     listener: BetterCallback,
     data: *mut c_void,
+    release: ReleaseCallback,
 ) {
+    let lent = Lent::new(data, release);
     // SAFETY: the caller's own.
     unsafe {
         set(options, |options| {
-            options.better.listener = listener.map(|callback| Listener { callback, data });
+            let listener = listener.map(|callback| Arc::new(Listener { callback, lent }));
+            options.better.listener = listener;
             Ok(())
         });
     }

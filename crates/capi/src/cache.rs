@@ -33,8 +33,11 @@ impl Cache {
     }
 }
 
-/// Gives a cache back, which may be null. It is closed when its sessions and their evaluations are freed as
-/// well: what was compiled is written then, which takes no longer than the deadline of the options. Code stays.
+/// Gives a cache back, which may be null. It is closed when its sessions, their evaluations and their warmings are freed as
+/// well, by the call that frees the last of them: what was compiled is written then. Closing goes on with better code for as
+/// long as `rekindle_options_improving` says, and then waits for what is under way in the background and for the disk, up
+/// to the deadline of the options for each. What takes longer goes on behind the back of who closed: callbacks that make
+/// better code, and listeners, may be called until their `release` is. Code stays.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_cache_free(cache: *mut Cache) {
     // SAFETY: the caller gives back what it got, or null.
@@ -91,7 +94,7 @@ pub unsafe extern "C" fn rekindle_session_new(
     })
 }
 
-/// Gives a session back, which may be null. Evaluations that came of it keep what they need.
+/// Gives a session back, which may be null. Evaluations and warmings that came of it keep what they need.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_session_free(session: *mut Session) {
     // SAFETY: the caller gives back what it got, or null.

@@ -1,10 +1,11 @@
 //! What a host's compile callback hands back.
 
 use crate::backend::Job;
-use crate::better::{Later, ReleaseCallback};
+use crate::better::Later;
 use crate::boundary::{Bytes, Text, exclusive, or, shared};
 use crate::digest::Digest;
 use crate::error::{ErrorCode, Failure};
+use crate::lent::{Lent, ReleaseCallback};
 use rekindle_runtime_hooks::{self as hooks, SideTable, UnitSource};
 use std::ffi::c_void;
 use std::sync::Mutex;
@@ -229,8 +230,8 @@ pub unsafe extern "C" fn rekindle_unit_source(unit: *mut Unit, text: Text) {
 /// Says that better code can be had of this unit, where `rekindle_options_better` was called: `generate` is called with
 /// `data` at most once, in idle time, on a thread of Rekindle's, after `rekindle_eval` has returned, and makes a unit of the
 /// same meaning and with the same factory; what it reads to do so has to be recorded by the compile callback. `release`,
-/// which may be null, is called with `data` when `generate` will not be called any more, on any thread, and at once if
-/// nobody asks for better code. Both are called while the cache is open or being closed, and must not let an exception out.
+/// which may be null, is called with `data` in any case, when `generate` will not be called any more: soon if nobody asks for
+/// better code, and after the cache is closed if closing did not wait for it that long. Neither may let an exception out.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_unit_better(
     unit: *mut Unit,
@@ -239,7 +240,8 @@ pub unsafe extern "C" fn rekindle_unit_better(
     release: ReleaseCallback,
 ) {
     or((), || {
-        let later = generate.map(|generate| Later::new(generate, data, release));
+        let lent = Lent::new(data, release);
+        let later = generate.map(|generate| Later::new(generate, lent));
         // SAFETY: the callback's own.
         let Ok(unit) = (unsafe { exclusive(unit, "") }) else {
             return;

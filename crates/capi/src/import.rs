@@ -3,6 +3,7 @@
 use crate::boundary::{Text, fallible, shared, slice};
 use crate::cache::Cache;
 use crate::error::{Error, ErrorCode, Failure};
+use crate::statistics::Room;
 use rekindle_cache_core::bundle::{Acceptance, Bundle, BundleError, PublicKey, TrustedKeys};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -41,6 +42,7 @@ pub unsafe extern "C" fn rekindle_import(
     size: usize,
 ) -> *mut Error {
     fallible(|| {
+        let room = Room::optional(imported, size)?;
         // SAFETY: the caller has all of it for the duration of the call.
         let (cache, path, keys) = unsafe {
             let path = Path::new(OsStr::from_bytes(path.bytes("the bundle's path")?));
@@ -66,9 +68,9 @@ pub unsafe extern "C" fn rekindle_import(
             present: taken.present,
             other_version: taken.other_version,
         };
-        if !imported.is_null() {
+        if let Some(room) = room {
             // SAFETY: the caller has so many bytes at this place.
-            unsafe { crate::statistics::give(&taken, imported, size) }?;
+            unsafe { room.give(&taken) };
         }
         Ok(())
     })

@@ -17,6 +17,7 @@
 //! | `evaluate.rs`, `compilation.rs`, `recorder.rs` | evaluating a definition |
 //! | `backend.rs`, `clang.rs` | the backend: objects that hosts bring, and source text for clang |
 //! | `better.rs` | better code in idle time |
+//! | `lent.rs` | data of a host's that is given back when nobody needs it |
 //! | `warm.rs`, `import.rs` | compiling a program without running it, taking over a bundle |
 //! | `code.rs` | code that is in the process |
 //! | `statistics.rs`, `log.rs` | what is told |
@@ -38,6 +39,7 @@ mod error;
 mod evaluate;
 mod host;
 mod import;
+mod lent;
 mod log;
 mod options;
 mod recorder;
@@ -45,8 +47,8 @@ mod statistics;
 mod warm;
 
 pub use better::{
-    BetterCallback, ReleaseCallback, rekindle_improve, rekindle_options_better,
-    rekindle_options_better_flag, rekindle_options_improving, rekindle_options_on_better,
+    BetterCallback, rekindle_improve, rekindle_options_better, rekindle_options_better_flag,
+    rekindle_options_improving, rekindle_options_on_better,
 };
 pub use boundary::{Bytes, Range, Text, rekindle_text_of};
 pub use cache::{
@@ -83,6 +85,7 @@ pub use evaluate::{
 };
 pub use host::{Host, Path, Word, WordKind, rekindle_path_set};
 pub use import::{Imported, rekindle_import};
+pub use lent::ReleaseCallback;
 pub use log::{LogCallback, LogLevel, rekindle_set_log};
 pub use options::{
     Event, ListenerCallback, Mode, Options, SymbolWord, rekindle_open, rekindle_options_compiler,
@@ -90,7 +93,7 @@ pub use options::{
     rekindle_options_explain, rekindle_options_folder, rekindle_options_free,
     rekindle_options_in_memory, rekindle_options_input, rekindle_options_limits,
     rekindle_options_listener, rekindle_options_mode, rekindle_options_new,
-    rekindle_options_symbols, rekindle_options_target,
+    rekindle_options_on_event, rekindle_options_symbols, rekindle_options_target,
 };
 pub use recorder::{
     Recorder, rekindle_recorder_bypass, rekindle_recorder_effect, rekindle_recorder_file,

@@ -9,6 +9,7 @@ use crate::clang::Clang;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorCode, Failure};
 use crate::evaluate::{Definition, OutcomeCode};
+use crate::lent::{Lent, ReleaseCallback};
 use rekindle_cache_core::store::Limits;
 use rekindle_runtime_hooks::{self as hooks, SymbolTable, settings};
 use std::ffi::{OsStr, c_void};
@@ -51,7 +52,8 @@ pub struct Event {
 }
 
 /// Is told of every evaluation, after the look-up and before the factory runs, on the thread that evaluates;
-/// so several threads may call it at once. Must not let an exception out.
+/// so several threads may call it at once. Of a hit that was verified and found wrong it is told once more, on a thread
+/// of Rekindle's. Must not let an exception out.
 pub type ListenerCallback =
     Option<unsafe extern "C-unwind" fn(data: *mut c_void, event: *const Event)>;
 
@@ -70,7 +72,7 @@ pub struct Options {
     deadline: Option<Duration>,
     inputs: Vec<(String, Digest)>,
     symbols: Vec<(String, u64)>,
-    listener: Option<Listener>,
+    listener: Option<Arc<Listener>>,
     pub(crate) better: BetterOptions,
     failure: Option<Failure>,
 }
@@ -86,19 +88,14 @@ enum Place {
 /// What is taken to be compiled by clang, where the host does not say.
 const EXPECTED_COST: Duration = Duration::from_millis(50);
 
-#[derive(Clone, Copy)]
+/// Who is told. A hit whose verification outlasts the close of its cache has it as well.
 struct Listener {
     callback: unsafe extern "C-unwind" fn(data: *mut c_void, event: *const Event),
-    data: *mut c_void,
+    lent: Lent,
 }
 
-// SAFETY: the header tells hosts that their listener is called on every thread that evaluates.
-unsafe impl Send for Listener {}
-// SAFETY: as above.
-unsafe impl Sync for Listener {}
-
 impl Listener {
-    fn tell(self, event: &hooks::Event<'_>) {
+    fn tell(&self, event: &hooks::Event<'_>) {
         let explanation = event.outcome.to_string();
         let definition = Definition {
             name: Text::new(event.definition.name),
@@ -110,8 +107,8 @@ impl Listener {
             outcome: OutcomeCode::of(event.outcome) as u32,
             explanation: Text::new(&explanation),
         };
-        // SAFETY: the host keeps `data` as long as the cache; the event lives until the call returns.
-        unsafe { (self.callback)(self.data, &raw const event) };
+        // SAFETY: the host keeps its data until it is released; the event lives until the call returns.
+        unsafe { (self.callback)(self.lent.data(), &raw const event) };
     }
 }
 
@@ -281,7 +278,8 @@ pub unsafe extern "C" fn rekindle_options_explain(options: *mut Options, explain
     }
 }
 
-/// Says how long closing the cache waits for the disk, in milliseconds; 10,000 by default.
+/// Says how long closing the cache waits for the disk, and for what is under way in the background, in milliseconds;
+/// 10,000 by default.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_options_deadline(options: *mut Options, milliseconds: u64) {
     // SAFETY: the caller's own.
@@ -332,17 +330,34 @@ pub unsafe extern "C" fn rekindle_options_symbols(
     }
 }
 
-/// Has `listener` told of every evaluation, with `data`, which has to last as long as the cache.
+/// Has `listener` told of every evaluation, with `data`, as `rekindle_options_on_event` without a `release`: `data` has to last
+/// as long as the cache, and where hits are verified (`REKINDLE_VERIFY`) as long as the process.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_options_listener(
     options: *mut Options,
     listener: ListenerCallback,
     data: *mut c_void,
 ) {
+    // SAFETY: the caller's promise is the same.
+    unsafe { rekindle_options_on_event(options, listener, data, None) };
+}
+
+/// Has `listener` told of every evaluation, with `data`, in place of whom an earlier call named. Caches that were opened before
+/// keep their listener. `release`, which may be null, is called with `data` when `listener` is not called any more: a cache
+/// may be closed by then for a while, if a hit was being verified for longer than closing waits for that.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rekindle_options_on_event(
+    options: *mut Options,
+    listener: ListenerCallback,
+    data: *mut c_void,
+    release: ReleaseCallback,
+) {
+    let lent = Lent::new(data, release);
     // SAFETY: the caller's own.
     unsafe {
         set(options, |options| {
-            options.listener = listener.map(|callback| Listener { callback, data });
+            let listener = listener.map(|callback| Arc::new(Listener { callback, lent }));
+            options.listener = listener;
             Ok(())
         });
     }
@@ -388,7 +403,7 @@ impl Options {
         for (name, digest) in &self.inputs {
             builder = builder.input(name, (*digest).into());
         }
-        if let Some(listener) = self.listener {
+        if let Some(listener) = self.listener.clone() {
             builder = builder.listener(move |event| listener.tell(event));
         }
         self.better

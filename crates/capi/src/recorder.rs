@@ -51,8 +51,10 @@ unsafe fn record(
     }
 }
 
-/// Notes that the definition `name` ran while compiling: a macro that was expanded. It counts with all that
-/// it can reach.
+/// Notes that the definition `name` runs while compiling: a macro that is expanded. It counts with all that
+/// it can reach. To be called before `name` runs, and before the host looks at what it is: while a program is warmed,
+/// `name` and what it needs get their values during this call, as a newer definition of it may have been put off. A host that
+/// expands first is told nothing, and what it compiled of an older definition is kept as that of the newer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_recorder_ran(recorder: *mut Recorder, name: Text) {
     // SAFETY: the callback's own, and what it keeps for the duration of the call.

@@ -91,23 +91,54 @@ impl From<hooks::Statistics> for Statistics {
     }
 }
 
-/// Gives as much of `known` as the caller has room for: fields are only ever added.
+/// Gives as much of `known` as the caller has room for.
 ///
 /// # Safety
 /// `place` is null or has room for `size` bytes, and `T` holds nothing but numbers of 64 bits.
 pub(crate) unsafe fn give<T: Copy>(known: &T, place: *mut T, size: usize) -> Result<(), Failure> {
-    if place.is_null() || !size.is_multiple_of(size_of::<u64>()) {
-        return Err(Failure::argument(
-            "the place of the figures is null, or its size is none that any version has",
-        ));
-    }
-    let known_size = size.min(size_of::<T>());
-    // SAFETY: the place has room for `size` bytes. What this version does not know is zero.
-    unsafe {
-        place.cast::<u8>().write_bytes(0, size);
-        std::ptr::copy_nonoverlapping((&raw const *known).cast::<u8>(), place.cast(), known_size);
-    }
+    let room = Room::new(place, size)?;
+    // SAFETY: the caller's promise is the same.
+    unsafe { room.give(known) };
     Ok(())
+}
+
+/// The room that a caller has for figures. Fields are only ever added.
+pub(crate) struct Room<T> {
+    place: *mut T,
+    size: usize,
+}
+
+impl<T: Copy> Room<T> {
+    fn new(place: *mut T, size: usize) -> Result<Self, Failure> {
+        if place.is_null() || !size.is_multiple_of(size_of::<u64>()) {
+            return Err(Failure::argument(
+                "the place of the figures is null, or its size is none that any version has",
+            ));
+        }
+        Ok(Self { place, size })
+    }
+
+    /// None for null: looked at before the figures are made, as an error says that nothing was done.
+    pub(crate) fn optional(place: *mut T, size: usize) -> Result<Option<Self>, Failure> {
+        match place.is_null() {
+            true => Ok(None),
+            false => Self::new(place, size).map(Some),
+        }
+    }
+
+    /// Gives as much of `known` as there is room for.
+    ///
+    /// # Safety
+    /// The place has room for as many bytes as it was made with, and `T` holds nothing but numbers of 64 bits.
+    pub(crate) unsafe fn give(self, known: &T) {
+        let known_size = self.size.min(size_of::<T>());
+        let place = self.place.cast::<u8>();
+        // SAFETY: the caller's promise is the same. What this version does not know is zero.
+        unsafe {
+            place.write_bytes(0, self.size);
+            std::ptr::copy_nonoverlapping((&raw const *known).cast(), place, known_size);
+        }
+    }
 }
 
 /// Puts how the memory of loaded code is used into `statistics`, of which `size` bytes are there:

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorCode, Failure};
 use crate::evaluate::{CompileCallback, Definition, Evaluation, OutcomeCode, failure, ran_of};
 use crate::host::{Asked, Host};
 use crate::recorder::Recorder;
+use crate::statistics::Room;
 use rekindle_runtime_hooks::{self as hooks, Crew, Ordinal, PutOff};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -346,7 +347,8 @@ pub unsafe extern "C" fn rekindle_warming_expect(warming: *const Warming, defini
 
 /// Warms a definition, in the place that it has in its program: as `rekindle_eval`, without running its factory. If it is
 /// not kept, `compile` is called once with `data`, on this thread, and its unit is compiled by another one while this
-/// goes on. What the definition would make known to those after it, the host makes known by itself, without a value.
+/// goes on. What the definition would make known to those after it, the host makes known by itself, without a value. Where
+/// `compile` expands a macro, it calls `rekindle_recorder_ran` before that, which gets the macro its value.
 ///
 /// `host` is copied; it is asked on the host's thread, of this definition also later, so that its `data` has to last
 /// until the warming is freed. So has what `rekindle_compilation_analysed` got: what makes the unit of an analysed form is
@@ -393,12 +395,18 @@ pub unsafe extern "C" fn rekindle_warm(
     })
 }
 
-/// Runs what was put off so far, in the program's order: for a host that meets a form which it can only evaluate.
+/// Runs what was put off so far, in the program's order: for a host that meets a form which it can only evaluate. To be called
+/// before anything is evaluated in the session that is warmed: what was put off is older, and would take the place of what
+/// it made. An error says that the warmer has no `run`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_warming_catch_up(warming: *const Warming) -> *mut Error {
     fallible(|| {
         // SAFETY: the caller has the warming for the duration of the call.
         let warming = unsafe { shared(warming, "the warming") }?;
+        if warming.warmer.run.is_none() {
+            let what = "nothing that was put off can run: the rekindle_warmer has no `run`";
+            return Err(Failure::new(ErrorCode::State, what));
+        }
         let ordinals: Vec<_> = warming.put_off.borrow().keys().copied().collect();
         warming.catch_up(&ordinals);
         Ok(())
@@ -415,12 +423,13 @@ pub unsafe extern "C" fn rekindle_warming_finish(
     size: usize,
 ) -> *mut Error {
     fallible(|| {
+        let room = Room::optional(warmed, size)?;
         // SAFETY: the caller has the warming for the duration of the call.
         let warming = unsafe { shared(warming, "the warming") }?;
         warming.settle_to(0);
-        if !warmed.is_null() {
+        if let Some(room) = room {
             // SAFETY: the caller has so many bytes at this place.
-            unsafe { crate::statistics::give(&warming.warmed.get(), warmed, size) }?;
+            unsafe { room.give(&warming.warmed.get()) };
         }
         let flushed = warming.session.cache().flush();
         flushed.map_err(|error| Failure::new(ErrorCode::Store, error.to_string()))
@@ -428,7 +437,8 @@ pub unsafe extern "C" fn rekindle_warming_finish(
 }
 
 /// Ends warming, and gives it back; it may be null. Code that is in the making and was not waited for is not kept. When this
-/// returns, none of its callbacks is called any more. Not from a callback of its own.
+/// returns, none of its callbacks is called any more. Not from a callback of its own. A child that is forked meanwhile
+/// frees its parent's warming, or leaves it alone, and calls nothing else of it: its threads are the parent's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_warming_free(warming: *mut Warming) {
     // SAFETY: the caller gives back what it got, or null.

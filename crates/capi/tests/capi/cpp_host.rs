@@ -92,6 +92,15 @@ fn warming_compiles_on_all_threads_and_runs_what_macros_need_and_no_more() {
 }
 
 #[test]
+fn listeners_last_as_long_as_somebody_may_call_them() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let program = folder.path().join("listeners");
+    compile("c++", CPP, &["listeners.cpp"], Linked::Shared, &program);
+    let written = succeed(Command::new(&program).arg(folder.path()));
+    assert_eq!(written, "all well\n");
+}
+
+#[test]
 fn better_code_is_made_in_idle_time_and_told_of() {
     let ways = match installed(&["clang++-22"]) {
         Some(_) => &["object", "source"][..],

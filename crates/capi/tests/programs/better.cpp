@@ -26,9 +26,11 @@ struct told {
         name = what;
         changed.notify_all();
     }
-    bool wait() {
+    // Empty if it takes too long.
+    std::string wait() {
         std::unique_lock lock(mutex);
-        return changed.wait_for(lock, std::chrono::seconds(60), [&] { return !name.empty(); });
+        changed.wait_for(lock, std::chrono::seconds(60), [&] { return !name.empty(); });
+        return name;
     }
 };
 
@@ -42,6 +44,8 @@ constexpr std::string_view text = R"(extern "C" long factory() {
 })";
 
 std::atomic<int> alive = 0;
+// How often a unit was asked for a better one.
+std::atomic<int> made = 0;
 
 // What a better unit holds, which has to be given back.
 struct holds {
@@ -51,20 +55,50 @@ struct holds {
 };
 
 void object(rekindle::unit &unit, std::string_view value) {
-    std::string source = "long factory(void) { return " + std::string(value) + "; }";
-    rekindle_bytes object = compiled_by("CC", "c", rekindle::detail::text(source));
-    unit.object({static_cast<const std::byte *>(object.data), object.size});
-    free(const_cast<void *>(object.data));
+    give_object_of(unit, "long factory(void) { return " + std::string(value) + "; }");
 }
 
 auto compiler(bool is_source) {
     return [is_source](rekindle::recorder &, rekindle::compilation &compilation) {
         compilation.factory("factory");
         compilation.defines("user/one");
-        if (is_source) return compilation.source(text);
-        object(compilation.unit(), "1");
-        compilation.unit().better([held = holds()](rekindle::unit &unit) { object(unit, "2"); });
+        if (is_source) compilation.source(text);
+        else object(compilation.unit(), "1");
+        compilation.unit().better([held = holds()](rekindle::unit &unit) {
+            made++;
+            object(unit, "2");
+        });
     };
+}
+
+// A hit stands whatever comes of the front end that was run to make better code; a miss does not.
+void check_failing_front_end(const std::string &folder) {
+    rekindle::options options;
+    options.folder(folder).compiler("cc").better("none").improving(1'000'000'000, 1, 0);
+    auto cache = rekindle::cache::open(options);
+    rekindle::session session(cache);
+    struct throwing : rekindle::host {
+        std::optional<rekindle::digest> interface_of(std::string_view) override { throw std::runtime_error("the host fails"); }
+    } host;
+    rekindle::definition definition{"user/one", "1"};
+    int failed = 0;
+    auto fail = [&](rekindle::recorder &recorder, rekindle::compilation &) {
+        failed++;
+        recorder.read("user/other");
+        throw std::runtime_error("the front end fails");
+    };
+    bool is_cold = session.eval(definition, host, compiler(false)).run<long()>(rekindle::ran::pure) == 1;
+    CHECK(is_cold);
+    auto hit = session.eval(definition, host, fail);
+    CHECK(hit.is_hit() && failed == 1);
+    CHECK(std::move(hit).run<long()>(rekindle::ran::pure) == 1);
+    // What was thrown first is thrown.
+    try {
+        auto evaluated = session.eval({"user/two", "2"}, host, fail);
+        CHECK(!"it threw");
+    } catch (const std::runtime_error &error) {
+        CHECK(error.what() == std::string_view("the host fails") && failed == 2);
+    }
 }
 
 } // namespace
@@ -88,21 +122,22 @@ int main(int count, char **arguments) {
         rekindle::host host;
         rekindle::definition definition{"user/one", text};
         auto value = [&] { return session.eval(definition, host, compiler(is_source)).run<long()>(rekindle::ran::pure); };
-        bool was_there = session.improve(definition, host, compiler(is_source));
-        CHECK(!was_there || told.name.empty());
         long at_first = value();
         if (at_first == 1) {
             // It took longer than nothing, so that it is compiled again; and once more, if nobody has told of it yet.
-            CHECK(told.wait() && told.name == "user/one");
+            CHECK(told.wait() == "user/one");
             CHECK(session.statistics().improved == 1);
         }
         CHECK(value() == 2 && session.statistics().better_hits > 0);
         std::printf("%ld, then 2\n", at_first);
-        // Where there is better code, none is made.
-        CHECK(!session.improve({"user/none", "nothing"}, host, [](auto &, auto &compilation) { compilation.fail("none"); }, std::nothrow));
+        auto failing = [](auto &, auto &compilation) { compilation.fail("none"); };
+        CHECK(session.improve({"user/none", "nothing"}, host, failing, std::nothrow).operator bool() == false);
         cache.flush();
+        // By the unit where the fingerprint of its compiler was given, and else by clang alone.
+        CHECK(made == (at_first == 1 && !is_source));
     }
     CHECK(alive == 0);
+    check_failing_front_end(folder + "/failing");
     auto refused = rekindle::cache::open(rekindle::options().in_memory().improving(0, 2, 0), std::nothrow);
     CHECK(!refused && refused.why().text().find("no share") != std::string_view::npos);
     std::array<std::string_view, 1> flag{"-O2"};

@@ -82,4 +82,15 @@ static inline void give_object(rekindle_unit *unit, rekindle_text text) {
     free((void *)object.data);
 }
 
+#ifdef __cplusplus
+#include <rekindle.hpp>
+
+// Makes the unit the object of a text in C.
+inline void give_object_of(rekindle::unit &unit, std::string_view text) {
+    rekindle_bytes object = compiled_by("CC", "c", rekindle::detail::text(text));
+    unit.object({static_cast<const std::byte *>(object.data), object.size});
+    free(const_cast<void *>(object.data));
+}
+#endif
+
 #endif

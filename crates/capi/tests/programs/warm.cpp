@@ -6,6 +6,7 @@
 #include <rekindle.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
@@ -73,9 +74,7 @@ auto compiler(const form &form) {
         auto make = [source, here](rekindle::unit &unit) {
             if (source.find("no C") != source.npos) throw std::runtime_error("this is no C");
             generated_elsewhere += std::this_thread::get_id() != here;
-            rekindle_bytes object = compiled_by("CC", "c", rekindle::detail::text(source));
-            unit.object({static_cast<const std::byte *>(object.data), object.size});
-            free(const_cast<void *>(object.data));
+            give_object_of(unit, source);
         };
         if (form.is_analysed) compilation.analysed(rekindle::digest_of("form", source), make);
         else make(compilation.unit());
@@ -142,6 +141,58 @@ void run(const rekindle::session &session) {
     std::printf("%d hits\n", hits);
 }
 
+// Warming without `run` runs nothing, and says so.
+void check_catch_up(const rekindle::cache &cache) {
+    rekindle::session session(cache);
+    rekindle::warming warming(session);
+    rekindle::host host;
+    auto compile = [](rekindle::recorder &, rekindle::compilation &compilation) {
+        compilation.factory("factory");
+        give_object_of(compilation.unit(), "long factory(void) { return 1; }");
+    };
+    warming.warm({"user/some", "1"}, host, compile);
+    auto caught_up = warming.catch_up(std::nothrow);
+    CHECK(!caught_up && caught_up.why().code() == REKINDLE_ERROR_CODE_STATE);
+    CHECK(warming.finish().ran == 0);
+}
+
+std::atomic<bool> is_assigned = false, is_gone = false;
+
+// What a unit holds that is in the line when its warming ends.
+struct in_line {
+    bool is_owner = true;
+    in_line() = default;
+    in_line(const in_line &) = default;
+    in_line(in_line &&other) noexcept : is_owner(std::exchange(other.is_owner, false)) {}
+    ~in_line() {
+        if (!is_owner || !is_assigned || is_gone.exchange(true)) return;
+        // If threads are still at it they have this long to come to a unit that is gone.
+        auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+        while (std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    }
+};
+
+// Assigning to a warming ends the one that was there before what it holds goes.
+void check_assigned(const rekindle::cache &cache) {
+    rekindle::session session(cache), other(cache);
+    rekindle::host host;
+    rekindle::warming warming(session, {.threads = 3});
+    for (int i = 0; i < 40; i++) {
+        std::string source = "long factory(void) { return " + std::to_string(i) + "; }";
+        rekindle::definition definition{"user/assigned", source};
+        warming.warm(definition, host, [&](rekindle::recorder &, rekindle::compilation &compilation) {
+            compilation.factory("factory");
+            compilation.analysed(rekindle::digest_of("form", source), [source, held = in_line()](rekindle::unit &unit) {
+                CHECK(!is_gone);
+                give_object_of(unit, source);
+            });
+        });
+    }
+    is_assigned = true;
+    warming = rekindle::warming(other);
+    CHECK(warming.finish().done == 0);
+}
+
 } // namespace
 
 int main(int count, char **arguments) {
@@ -151,5 +202,9 @@ int main(int count, char **arguments) {
     std::string how = arguments[1];
     if (how == "run") run(session);
     else warm(session, how == "again");
+    if (how == "again") {
+        check_catch_up(cache);
+        check_assigned(cache);
+    }
     if (how == "warm") CHECK(generated_elsewhere > 0);
 }

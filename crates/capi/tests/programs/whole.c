@@ -8,7 +8,7 @@ typedef long (*factory)(void);
 
 // What the host saw.
 static struct {
-    int compiled, generated, replayed, tables, listened, logged;
+    int compiled, generated, replayed, tables, listened, logged, released;
     size_t placed;
     void *placed_at;
     char last[512];
@@ -225,6 +225,8 @@ static void refused_arguments(void) {
     must_fail(rekindle_open(REKINDLE_ABI_VERSION, options, &cache), REKINDLE_ERROR_CODE_ARGUMENT, "the target is not UTF-8");
     rekindle_options_free(options);
     must_fail(rekindle_set_log(9, NULL, NULL), REKINDLE_ERROR_CODE_ARGUMENT, "rekindle_log_level");
+    rekindle_imported imported;
+    must_fail(rekindle_import(NULL, rekindle_text_of("/nowhere"), NULL, 0, &imported, 3), REKINDLE_ERROR_CODE_ARGUMENT, "size");
     must_fail(rekindle_cache_flush(NULL), REKINDLE_ERROR_CODE_ARGUMENT, "null");
     must_fail(rekindle_code_unload(NULL), REKINDLE_ERROR_CODE_ARGUMENT, "null");
     // What is null is nothing, and nothing comes of it.
@@ -247,6 +249,31 @@ static void refused_arguments(void) {
     CHECK(rekindle_text_of(NULL).size == 0);
 }
 
+static void release(void *data) {
+    CHECK(data == &seen);
+    seen.released++;
+}
+
+// What is lent is given back, although there is nothing to call with it.
+static bool compile_never_better(void *data, rekindle_recorder *recorder, rekindle_compilation *compilation) {
+    (void)data, (void)recorder;
+    rekindle_unit_better(rekindle_compilation_unit(compilation), NULL, &seen, release);
+    rekindle_compilation_factory(compilation, rekindle_text_of("factory"));
+    return true;
+}
+
+// The warming's figures: where there is no room for them, nothing is done.
+static void warming(rekindle_session *session) {
+    rekindle_warming *warming;
+    rekindle_warmed warmed;
+    must(rekindle_warming_new(session, NULL, &warming));
+    must_fail(rekindle_warming_finish(warming, &warmed, 3), REKINDLE_ERROR_CODE_ARGUMENT, "size");
+    must_fail(rekindle_warming_catch_up(warming), REKINDLE_ERROR_CODE_STATE, "`run`");
+    must(rekindle_warming_finish(warming, &warmed, sizeof warmed));
+    CHECK(warmed.done == 0 && warmed.ran == 0);
+    rekindle_warming_free(warming);
+}
+
 static void failing(rekindle_session *session) {
     struct {
         rekindle_compile compile;
@@ -257,6 +284,7 @@ static void failing(rekindle_session *session) {
         {compile_silent, REKINDLE_ERROR_CODE_HOST, "rekindle_unit_object"},
         {compile_nonsense, REKINDLE_ERROR_CODE_RUN, "cannot be run"},
         {compile_failing_late, REKINDLE_ERROR_CODE_COMPILE, "no code for this form"},
+        {compile_never_better, REKINDLE_ERROR_CODE_ARGUMENT, "the better unit"},
         {NULL, REKINDLE_ERROR_CODE_ARGUMENT, "no compile callback"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -266,6 +294,7 @@ static void failing(rekindle_session *session) {
                   cases[i].word);
         CHECK(evaluation == NULL);
     }
+    CHECK(seen.released == 1);
     rekindle_definition other = definition("user/failing", "long other(void) { return 1; }");
     rekindle_evaluation *evaluation;
     must_fail(rekindle_eval(session, &other, &host, compile, &other, &evaluation), REKINDLE_ERROR_CODE_RUN, "factory");
@@ -298,7 +327,7 @@ int main(int count, char **arguments) {
     rekindle_options_explain(options, true);
     rekindle_options_deadline(options, 20000);
     rekindle_options_mode(options, REKINDLE_MODE_ON);
-    rekindle_options_listener(options, listen, &seen);
+    rekindle_options_on_event(options, listen, &seen, release);
     rekindle_digest input = {{7}};
     rekindle_options_input(options, rekindle_text_of("a switch"), &input);
     rekindle_symbol_word symbols[] = {{rekindle_text_of("host_add"), (uint64_t)(uintptr_t)&host_add}};
@@ -391,6 +420,7 @@ int main(int count, char **arguments) {
     rekindle_evaluation_free(evaluation);
 
     failing(session);
+    warming(session);
 
     rekindle_statistics statistics;
     must(rekindle_session_statistics(session, &statistics, sizeof statistics));
@@ -406,7 +436,10 @@ int main(int count, char **arguments) {
     rekindle_cache_free(cache);
     // The session keeps it open.
     rekindle_code_free(run(session, dependent, compile_dependent, REKINDLE_OUTCOME_BYPASS, 5));
+    CHECK(seen.released == 1);
     rekindle_session_free(session);
+    // By the close, which waited for all that had it.
+    CHECK(seen.released == 2);
     printf("%d compiled\n", seen.compiled);
     return 0;
 }
