@@ -168,7 +168,9 @@ impl<B: Backend> Session<B> {
     /// Has the code of a definition made better in idle time, if the backend has a [better
     /// compiler](Backend::better) and there is a hit for it whose code is not the better: for what the host knows to be
     /// worth it, as it has found out where it spends its time. `compile` is what would be given to
-    /// [`eval_def`](Self::eval_def), and is called as on a miss. Returns whether it will be done.
+    /// [`eval_def`](Self::eval_def), and is called as on a miss, unless nothing of the definition is kept. Returns
+    /// whether it will be tried: not where there is no such hit, or better code of it already, and not while as much
+    /// waits as may.
     pub fn improve<E>(
         &self,
         definition: &Definition<'_>,
@@ -177,8 +179,10 @@ impl<B: Backend> Session<B> {
     ) -> bool {
         let key = self.cache.environment.form_key(definition);
         match self.cache.kept.as_ref() {
-            Some(kept) => self.improve_hit(kept, definition, key, host, compile),
-            None => false,
+            Some(kept) if is_kept(kept.store(), &key) => {
+                self.improve_hit(kept, definition, key, host, compile)
+            }
+            _ => false,
         }
     }
 
@@ -202,11 +206,18 @@ impl<B: Backend> Session<B> {
         if recorder.finish().bypass.is_some() {
             return false;
         }
-        let compiler = self.cache.backend.compiler();
-        let (unit, digest) = compilation.unit.into_unit_and_digest(compiler);
+        let backend = &self.cache.backend;
+        let Some(better) = backend.better() else {
+            return false;
+        };
+        let (unit, digest) = compilation.unit.into_unit_and_digest(backend.compiler());
         let candidate = Candidate { unit, digest, key };
-        self.make_better(kept, Arc::new(Copied::of(definition)), candidate);
-        true
+        let unit = better_unit(&candidate.digest, &better.better_fingerprint());
+        let has_cheap = cheap(kept.store(), &candidate, &unit).is_some();
+        if has_cheap {
+            self.make_better(kept, Arc::new(Copied::of(definition)), candidate);
+        }
+        has_cheap
     }
 
     /// Has better code made of a unit that was compiled and kept just now, if that took long.
@@ -393,6 +404,21 @@ fn cheap<U>(store: &dyn Store, candidate: &Candidate<U>, better: &Digest) -> Opt
     let have_better: Vec<_> = have_better.iter().map(state).collect();
     all.into_iter()
         .find(|metadata| !have_better.contains(&state(metadata)))
+}
+
+/// Whether there is a record of `key` that better code can be made for.
+fn is_kept(store: &dyn Store, key: &FormKey) -> bool {
+    let mut is_kept = false;
+    store.get(key, &mut |found| {
+        if let Found::Record(record) = found {
+            is_kept = record.provenance == Provenance::OWN && record.metadata.entry.tier != BETTER;
+        }
+        match is_kept {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    });
+    is_kept
 }
 
 /// Whether a record of `key` still is there, which its object key and when it was made tell from others.

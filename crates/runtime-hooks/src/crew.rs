@@ -3,6 +3,9 @@
 //! A unit is all that its code is made of, so making it needs nothing of the session that it comes from.
 //! The line of waiting units is bounded: when it is full, whoever brings another one makes the code itself,
 //! so that no thread is idle and memory stays flat. Whoever waits for code makes that of others meanwhile.
+//!
+//! A forked child has its parent's crew without the threads, and with locks that nobody may let go of: it makes code on
+//! its own thread, and gives up what was in the making.
 
 use crate::cache::{Backend, Cache};
 use crate::compilation::UnitSource;
@@ -24,6 +27,8 @@ const STACK_BYTES: usize = 16 << 20;
 pub struct Crew<B: Backend> {
     line: Arc<Line<B>>,
     threads: Vec<JoinHandle<()>>,
+    /// The number of the process that they are in.
+    process: u32,
 }
 
 struct Line<B: Backend> {
@@ -116,6 +121,7 @@ where
         Self {
             line,
             threads: started,
+            process: std::process::id(),
         }
     }
 
@@ -130,21 +136,42 @@ where
             factory: factory.to_owned(),
             promise: Promise(Some(Arc::clone(&slot))),
         };
-        let mut state = crate::lock(&self.line.state);
-        if state.jobs.len() < self.line.limit && !self.threads.is_empty() {
-            state.jobs.push_back(job);
-            drop(state);
-            self.line.wake.notify_one();
-        } else {
-            drop(state);
+        if let Some(job) = self.line_up(job) {
             self.line.perform(job);
         }
         Awaited(slot)
     }
 
-    /// Waits for a result, and makes others meanwhile. `None` if the thread that was at it panicked.
-    pub(crate) fn wait_for(&self, awaited: Awaited<B::Unit>) -> Option<Made<B::Unit>> {
+    /// Puts a job in the line; gives it back where there is no room, or nobody to take it.
+    fn line_up(&self, job: Job<B::Unit>) -> Option<Job<B::Unit>> {
+        if self.threads.is_empty() || !self.is_home() {
+            return Some(job);
+        }
+        let mut state = crate::lock(&self.line.state);
+        if state.jobs.len() >= self.line.limit {
+            return Some(job);
+        }
+        state.jobs.push_back(job);
+        drop(state);
+        self.line.wake.notify_one();
+        None
+    }
+
+    /// Waits for a result, and makes others meanwhile.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn wait_for(
+        &self,
+        awaited: Awaited<B::Unit>,
+    ) -> Result<Made<B::Unit>, &'static str> {
         let slot = awaited.0;
+        if !self.is_home() {
+            // Nobody fills it any more, and who was about to may hold its lock.
+            let progress = slot.state.try_lock();
+            let made = progress.ok().and_then(|mut progress| progress.take());
+            return made.ok_or("its code was in the making when the process was forked");
+        }
         loop {
             if !matches!(*crate::lock(&slot.state), Progress::UnderWay) {
                 break;
@@ -161,10 +188,8 @@ where
                 }
             }
         }
-        match std::mem::replace(&mut *crate::lock(&slot.state), Progress::Abandoned) {
-            Progress::Done(made) => Some(made),
-            Progress::UnderWay | Progress::Abandoned => None,
-        }
+        let made = crate::lock(&slot.state).take();
+        made.ok_or("the compiler panicked")
     }
 }
 
@@ -173,11 +198,21 @@ impl<B: Backend> Crew<B> {
     pub fn cache(&self) -> &Arc<Cache<B>> {
         &self.line.cache
     }
+
+    /// Whether this is the process that has the threads.
+    fn is_home(&self) -> bool {
+        std::process::id() == self.process
+    }
 }
 
 impl<B: Backend> Drop for Crew<B> {
     /// Ends the threads, each after the unit that it is at. What is left in the line is dropped.
     fn drop(&mut self) {
+        if !self.is_home() {
+            // They are in the parent.
+            self.threads.drain(..).for_each(std::mem::forget);
+            return;
+        }
         let mut state = crate::lock(&self.line.state);
         state.is_closed = true;
         let left = std::mem::take(&mut state.jobs);
@@ -234,6 +269,16 @@ impl<B: Backend> Line<B> {
             product,
             took: began.elapsed(),
         });
+    }
+}
+
+impl<U> Progress<U> {
+    /// What was made, if it was, which nobody else gets then.
+    fn take(&mut self) -> Option<Made<U>> {
+        match std::mem::replace(self, Self::Abandoned) {
+            Self::Done(made) => Some(made),
+            Self::UnderWay | Self::Abandoned => None,
+        }
     }
 }
 

@@ -113,7 +113,7 @@ impl<B: Backend> Session<B> {
             self.counters.shared();
             self.counters.saved(shared.compile_ns());
             self.cache.report(definition, &Outcome::Hit);
-            return Ok(self.begun(Held::Shared(shared), Outcome::Hit, None));
+            return Ok(self.begun(Held::Shared(shared), Outcome::Hit, None, host));
         }
         let key = self.cache.environment.form_key(definition);
         let mut looked = None;
@@ -129,7 +129,7 @@ impl<B: Backend> Session<B> {
                     } else if held.tier() == BASE && self.cache.hot.is_chosen() {
                         self.improve_hit(kept, definition, key, host, compile);
                     }
-                    return Ok(self.begun(held, Outcome::Hit, origin));
+                    return Ok(self.begun(held, Outcome::Hit, origin, host));
                 }
                 Err((refusal, lead)) => {
                     looked = Some(lead);
@@ -150,7 +150,7 @@ impl<B: Backend> Session<B> {
         self.cache.note_miss(&asked, &outcome);
         result.map(|loaded| {
             let origin = loaded.origin;
-            self.begun(Held::Own(Box::new(loaded)), outcome, origin)
+            self.begun(Held::Own(Box::new(loaded)), outcome, origin, host)
         })
     }
 
@@ -162,8 +162,14 @@ impl<B: Backend> Session<B> {
         held: Held<'s, B>,
         outcome: Outcome,
         origin: Option<Origin>,
+        host: &dyn Host,
     ) -> Evaluated<'s, B> {
         let mut definitions = crate::lock(&self.definitions);
+        if definitions.has_put_off() {
+            drop(definitions);
+            self.catch_up_before(held.names(), host);
+            definitions = crate::lock(&self.definitions);
+        }
         for &name in held.names().defines() {
             definitions.begin(name);
         }

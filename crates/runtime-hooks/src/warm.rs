@@ -221,18 +221,24 @@ where
     }
 
     fn put_off(&self, names: NamesRef<'_>, host: &dyn Host) -> Ordinal {
-        for &name in names.defines() {
-            let needed = crate::lock(&self.definitions).needed_before(name, names.references());
-            if !needed.is_empty() {
-                host.catch_up(&needed);
-            }
-        }
+        self.catch_up_before(names, host);
         let mut definitions = crate::lock(&self.definitions);
         let ordinal = definitions.put_off(names.defines(), names.references());
         for &name in names.defines_later() {
             definitions.set_by_calls(name);
         }
         ordinal
+    }
+
+    /// Has the host run what was put off and has to run before `names` are defined.
+    #[cold]
+    pub(crate) fn catch_up_before(&self, names: NamesRef<'_>, host: &dyn Host) {
+        for &name in names.defines() {
+            let needed = crate::lock(&self.definitions).needed_before(name, names.references());
+            if !needed.is_empty() {
+                host.catch_up(&needed);
+            }
+        }
     }
 
     /// Waits until the code of a definition is made, brings it in and keeps it. Its factory stays put off.
@@ -268,10 +274,7 @@ where
             ..
         } = *coming;
         let asked = Asked::of(&definition);
-        let Some(made) = made else {
-            let defect = "the compiler panicked";
-            return Err(EvalError::Compile(defect.into()));
-        };
+        let made = made.map_err(|defect| EvalError::Compile(defect.into()))?;
         let took = front + made.took;
         let fresh = Fresh {
             asked: &asked,
@@ -335,7 +338,8 @@ where
     /// Settles a definition and hands over its factory, to be run now.
     ///
     /// # Errors
-    /// As those of [`settle`](Self::settle).
+    /// As those of [`settle`](Self::settle), or a definition some of whose names were defined anew meanwhile: its factory
+    /// cannot run in its place any more. It is kept all the same.
     pub fn resume(
         &self,
         crew: &Crew<B>,
@@ -346,6 +350,11 @@ where
         let Some(Ready::Loaded(mut loaded)) = put_off.code else {
             return Err(EvalError::Compile("it could not be compiled before".into()));
         };
+        let names = loaded.names.as_ref();
+        if crate::lock(&self.definitions).is_superseded(put_off.ordinal, names.defines()) {
+            let defect = "what it defines was defined anew before it could run";
+            return Err(EvalError::Compile(defect.into()));
+        }
         loaded.names.put_off = Some(put_off.ordinal);
         let origin = loaded.origin;
         Ok(self.given(Held::Own(Box::new(loaded)), put_off.outcome, origin))

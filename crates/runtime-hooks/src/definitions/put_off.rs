@@ -5,6 +5,7 @@
 //!
 //! - Something that reaches the name runs at compile time, or a record says that it did.
 //! - A name that it reaches is about to be defined anew: its value is made of what that was before.
+//! - It is about to be defined anew itself: a value that comes later must not give way to the one before it.
 //!
 //! So every factory that does run finds what it would have found in its place in the program, and the graph
 //! goes the same course, with the same digests, as if all of them had run in order.
@@ -61,7 +62,7 @@ impl Definitions {
         for &name in names {
             let node = &mut self.nodes[name.index()];
             if node.put_off != Some(ordinal) {
-                // It has been defined anew, and nobody had reached it before.
+                // Its factory itself has defined it anew, or what was called by it.
                 continue;
             }
             node.put_off = None;
@@ -82,8 +83,20 @@ impl Definitions {
         needed.into_iter().collect()
     }
 
-    /// What has to run before `name` is defined by code that refers to `references`, in order: values that
-    /// are made of what the name is now.
+    /// Whether the factory of `ordinal`, which defines `names`, would take the place of what one of them has been
+    /// defined as since. Then it cannot run any more.
+    pub(crate) fn is_superseded(&self, ordinal: Ordinal, names: &[NameId]) -> bool {
+        let is_other = |name: &NameId| self.nodes[name.index()].put_off != Some(ordinal);
+        names.iter().any(is_other)
+    }
+
+    /// Whether anything is put off.
+    pub(crate) fn has_put_off(&self) -> bool {
+        self.waiting.names > 0
+    }
+
+    /// What has to run before `name` is defined by code that refers to `references`, in order: itself, and values
+    /// that are made of what the name is now.
     pub(crate) fn needed_before(&mut self, name: NameId, references: &[NameId]) -> Vec<Ordinal> {
         let mut needed = BTreeSet::new();
         if self.waiting.names == 0 {
@@ -95,7 +108,8 @@ impl Definitions {
                 self.add_needed(referrer, &mut needed);
             }
         }
-        let is_held = referrers.len() > 1 || references.contains(&name);
+        let is_put_off = self.nodes[name.index()].put_off.is_some();
+        let is_held = is_put_off || referrers.len() > 1 || references.contains(&name);
         self.reached = referrers;
         if is_held {
             self.add_needed(name, &mut needed);

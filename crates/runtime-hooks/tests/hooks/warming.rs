@@ -1,15 +1,18 @@
 //! Definitions that are compiled and not run, and what a run then finds.
 
-use crate::sums::{NEW, Sums, in_memory};
+use crate::children::{DEADLINE, Process, until};
+use crate::sums::{NEW, Sums, in_memory, on_folder};
 use rekindle_runtime_hooks::cranelift::backend::Unit;
 use rekindle_runtime_hooks::cranelift::{Cranelift, CraneliftSession};
 use rekindle_runtime_hooks::{
     Compilation, Crew, Definition, Digest, Host, Ordinal, Outcome, PutOff, Ran, Recorder,
+    SymbolTable, UnitSource,
 };
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::mpsc;
 
-/// Sums that are put off, and run when they are needed.
+/// Sums that are put off, and run when they are needed. The name of one that defines several has commas.
 struct Rehearsal<'a> {
     sums: &'a Sums,
     session: &'a CraneliftSession,
@@ -58,7 +61,8 @@ impl<'a> Rehearsal<'a> {
         recorder: &Recorder<'_>,
     ) -> Result<Compilation<Unit>, String> {
         let mut compilation = self.sums.compile(text, recorder)?;
-        compilation.defines.push(name.to_owned());
+        let names = name.split(',').map(str::to_owned);
+        compilation.defines.extend(names);
         Ok(compilation)
     }
 
@@ -197,4 +201,175 @@ fn what_does_not_compile_is_an_error_and_the_rest_goes_on() {
     let session = cache.session();
     assert_eq!(sums.eval(&session, "b", "1").1, Outcome::Hit);
     assert_eq!(sums.eval(&session, "c", "2").1, NEW);
+}
+
+/// What comes later must not give way to what was before it, whoever runs when.
+#[test]
+fn what_is_defined_anew_runs_first_if_it_runs_at_all() {
+    let cache = in_memory();
+    let sums = words();
+    for (program, order) in [
+        (
+            &[("a", "1"), ("a", "2"), ("user", "ran a")][..],
+            &["a", "a"][..],
+        ),
+        (
+            &[
+                ("a,b", "1"),
+                ("a", "2"),
+                ("user", "ran a"),
+                ("other", "ran b"),
+            ],
+            &["a,b", "a"],
+        ),
+    ] {
+        let session = cache.session();
+        let rehearsal = Rehearsal::new(&sums, &session, 1);
+        for (name, text) in program {
+            rehearsal.warm(name, text).expect("it compiles");
+        }
+        assert_eq!(*rehearsal.ran.borrow(), order);
+        rehearsal.settle();
+    }
+}
+
+#[test]
+fn what_is_evaluated_comes_after_what_was_put_off() {
+    let cache = in_memory();
+    let sums = words();
+    let session = cache.session();
+    let rehearsal = Rehearsal::new(&sums, &session, 1);
+    rehearsal.warm("a", "1").expect("it compiles");
+    let definition = Definition {
+        name: "a",
+        text: "2",
+        context: "sums",
+    };
+    let evaluated = session.eval_def(&definition, &rehearsal, |recorder| {
+        rehearsal.compile("a", "2", recorder)
+    });
+    assert_eq!(
+        *rehearsal.ran.borrow(),
+        ["a"],
+        "before the factory of the second"
+    );
+    evaluated.expect("it compiles").finish(Ran::Pure);
+}
+
+/// A host that cannot make up for what was put off when something else comes in its place does not get to do so later.
+#[test]
+fn what_has_lost_its_place_does_not_run() {
+    let cache = in_memory();
+    let sums = words();
+    let session = cache.session();
+    let rehearsal = Rehearsal::new(&sums, &session, 1);
+    for name in ["a", "a,b", "helper"] {
+        rehearsal.warm(name, "1").expect("it compiles");
+    }
+    assert_eq!(
+        *rehearsal.ran.borrow(),
+        ["a"],
+        "before it was put off again"
+    );
+    let evaluated = session.eval_def(
+        &Definition {
+            name: "a",
+            text: "2",
+            context: "sums",
+        },
+        // Which has nothing to run.
+        &sums,
+        |recorder| rehearsal.compile("a", "2", recorder),
+    );
+    evaluated.expect("it compiles").finish(Ran::Pure);
+    let mut waiting: Vec<_> = rehearsal.put_off.take().into_iter().collect();
+    waiting.sort_by_key(|(ordinal, _)| *ordinal);
+    let ran = waiting.into_iter().map(|(_, (name, put_off))| {
+        let resumed = session.resume(&rehearsal.crew, put_off, &sums);
+        (name, resumed.map(|it| it.finish(Ran::Pure)).is_ok())
+    });
+    let ran: Vec<_> = ran.collect();
+    assert_eq!(
+        ran,
+        [("a,b".to_owned(), false), ("helper".to_owned(), true)]
+    );
+    // Nobody can say what `b` does.
+    rehearsal.warm("user", "ran a").expect("it compiles");
+    rehearsal.warm("other", "ran b").expect("it compiles");
+    let outcomes = rehearsal.settle();
+    assert_eq!(outcomes["user"], NEW);
+    assert!(
+        matches!(outcomes["other"], Outcome::Bypass(_)),
+        "{outcomes:?}"
+    );
+}
+
+/// A process that forks while a thread of the crew makes code: both sides come to an end.
+#[test]
+fn a_fork_in_the_middle_of_warming() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("cache");
+    Process::start("warming::forker", &path, &[])
+        .wait()
+        .succeeded();
+}
+
+#[test]
+#[ignore = "is no test: another starts it as a process of its own"]
+fn forker() {
+    let Some(folder) = std::env::var_os("REKINDLE_TEST_FOLDER") else {
+        return;
+    };
+    let cache = on_folder(folder.as_ref(), SymbolTable::new());
+    let sums = words();
+    let session = cache.session();
+    let rehearsal = Rehearsal::new(&sums, &session, 1);
+    let (begun, is_begun) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let definition = Definition {
+        name: "slow",
+        text: "1",
+        context: "sums",
+    };
+    let mut slow = session
+        .warm_def(&rehearsal.crew, &definition, &rehearsal, |recorder| {
+            let mut compilation = rehearsal.compile("slow", "1", recorder)?;
+            let UnitSource::Ready(unit) = compilation.unit else {
+                unreachable!("sums are units");
+            };
+            compilation.unit = UnitSource::Analysed {
+                canonical: Digest::of("slow", b""),
+                generate: Box::new(move || {
+                    let _ = begun.send(());
+                    let _ = may_go_on.recv_timeout(DEADLINE);
+                    unit
+                }),
+            };
+            Ok::<_, String>(compilation)
+        })
+        .expect("it compiles");
+    is_begun.recv_timeout(DEADLINE).expect("a thread is at it");
+    // SAFETY: the child goes on with this thread alone, which is what is tested, and ends by `_exit`.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        let settled = session.settle(&rehearsal.crew, &mut slow, &rehearsal);
+        let is_refused = settled.is_err();
+        rehearsal.warm("quick", "2").expect("it compiles");
+        let outcomes = rehearsal.settle();
+        let is_made = outcomes["quick"] == NEW;
+        drop(session);
+        // SAFETY: ends the child without running what the test harness has registered.
+        unsafe { libc::_exit(i32::from(!is_refused || !is_made)) };
+    }
+    let mut status = 0;
+    until(|| {
+        // SAFETY: the process is this one's child, and `status` is written during the call.
+        let ended = unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) };
+        ended == child
+    });
+    assert_eq!(status, 0);
+    go_on.send(()).expect("it is waited for");
+    let settled = session.settle(&rehearsal.crew, &mut slow, &rehearsal);
+    settled.expect("it is compiled");
 }
