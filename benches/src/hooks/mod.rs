@@ -89,7 +89,10 @@ pub(crate) fn measure(wanted: &[String], is_quick: bool) -> Result<Vec<Row>> {
         }
     }
     if is_wanted("two-threads") {
-        rows.extend(bench.threads()?);
+        match std::thread::available_parallelism() {
+            Ok(processors) if processors.get() > 1 => rows.extend(bench.threads()?),
+            _ => eprintln!("two-threads is left out: there is one processor"),
+        }
     }
     if is_wanted("cold") {
         rows.extend(bench.cold()?);

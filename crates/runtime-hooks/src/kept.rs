@@ -274,13 +274,14 @@ impl Drop for Kept {
         let whole = self.deadline.saturating_add(self.at_close);
         let left = || whole.saturating_sub(began.elapsed());
         if let Some(improver) = improver
-            && !improver.stop(self.at_close, self.deadline)
+            && !improver.stop(self.at_close, left().saturating_sub(self.at_close))
         {
             tracing::warn!("code was being made better: that takes too long");
         }
         if self.is_read_only {
             // The host's own store may outlive this.
             opened.store.make_in_memory();
+            opened.worker.quit(left());
             return;
         }
         // Others who were slow leave the disk a share.

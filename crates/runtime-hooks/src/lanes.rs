@@ -3,10 +3,12 @@
 //! Processors hand a line that both write to back and forth, which takes longer than most of what a hit does
 //! with it. So what every evaluation writes is there several times: a thread has a *lane*, which it shares with
 //! others only where there are more threads than lanes, and whoever wants to know the whole goes through all.
+//!
+//! Nobody waits for anybody here: a forked child may have it in the middle of whatever its parent's threads did.
 
 use std::cell::Cell;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 /// How many lanes there are.
 const LANES: usize = 16;
@@ -36,7 +38,10 @@ fn choose() -> usize {
 /// One `T` for each lane that was used.
 #[derive(Debug)]
 pub(crate) struct Lanes<T> {
-    lanes: [OnceLock<Box<Apart<T>>>; LANES],
+    /// Null, or from a box, which stays until the end.
+    lanes: [AtomicPtr<Apart<T>>; LANES],
+    /// May be sent and shared as what it has.
+    owned: PhantomData<T>,
 }
 
 /// Shares no line of memory with anything else, nor a pair of lines, which some processors fetch at once.
@@ -47,7 +52,20 @@ struct Apart<T>(T);
 impl<T> Default for Lanes<T> {
     fn default() -> Self {
         Self {
-            lanes: [const { OnceLock::new() }; LANES],
+            lanes: [const { AtomicPtr::new(std::ptr::null_mut()) }; LANES],
+            owned: PhantomData,
+        }
+    }
+}
+
+impl<T> Drop for Lanes<T> {
+    fn drop(&mut self) {
+        for lane in &mut self.lanes {
+            let lane = std::mem::replace(lane.get_mut(), std::ptr::null_mut());
+            if !lane.is_null() {
+                // SAFETY: it is from a box, is nowhere else, and nobody uses it any more.
+                drop(unsafe { Box::from_raw(lane) });
+            }
         }
     }
 }
@@ -56,19 +74,51 @@ impl<T: Default> Lanes<T> {
     /// That of this thread's lane, which threads beyond so many share.
     #[inline]
     pub(crate) fn mine(&self) -> &T {
-        &self.lanes[lane()].get_or_init(Box::default).0
+        let lane = &self.lanes[lane()];
+        // SAFETY: what is not null is from a box that stays until `self` is dropped, and was written before the
+        // pointer was, which is read in that order.
+        match unsafe { lane.load(Ordering::Acquire).as_ref() } {
+            Some(mine) => &mine.0,
+            None => begin(lane),
+        }
     }
 
     /// Those of all lanes.
     pub(crate) fn all(&self) -> impl Iterator<Item = &T> {
-        self.lanes.iter().filter_map(|lane| Some(&lane.get()?.0))
+        let lanes = self.lanes.iter();
+        // SAFETY: as above.
+        let begun = lanes.filter_map(|lane| unsafe { lane.load(Ordering::Acquire).as_ref() });
+        begun.map(|lane| &lane.0)
     }
+}
+
+/// What a lane has from now on, which is another thread's if one comes first.
+#[cold]
+fn begin<T: Default>(lane: &AtomicPtr<Apart<T>>) -> &T {
+    let fresh = Box::into_raw(Box::<Apart<T>>::default());
+    let begun = lane.compare_exchange(
+        std::ptr::null_mut(),
+        fresh,
+        Ordering::AcqRel,
+        Ordering::Acquire,
+    );
+    let begun = match begun {
+        Ok(_) => fresh,
+        Err(other) => {
+            // SAFETY: it is the box of just now, and nobody else has seen it.
+            drop(unsafe { Box::from_raw(fresh) });
+            other
+        }
+    };
+    // SAFETY: it is what the lane has, which is from a box and stays as long as the lane is borrowed.
+    &unsafe { &*begun }.0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicU64;
+    use std::sync::{Arc, Mutex};
 
     #[test]
     fn nothing_is_lost_of_what_many_threads_add() {
@@ -84,6 +134,26 @@ mod tests {
         });
         let sum: u64 = lanes.all().map(|one| one.load(Ordering::Relaxed)).sum();
         assert_eq!(sum, 1000 * (2 * LANES as u64 + 1));
+    }
+
+    /// Counts those that are there.
+    #[derive(Default)]
+    struct Alive(Option<Arc<()>>);
+
+    #[test]
+    fn what_many_begin_at_once_is_there_once_and_ends() {
+        let (lanes, counted) = (Lanes::<Mutex<Alive>>::default(), Arc::new(()));
+        std::thread::scope(|scope| {
+            for _ in 0..4 * LANES {
+                scope.spawn(|| {
+                    lanes.mine().lock().expect("nobody panics").0 = Some(Arc::clone(&counted));
+                });
+            }
+        });
+        assert_eq!(Arc::strong_count(&counted), 1 + lanes.all().count());
+        assert!(lanes.all().count() <= LANES);
+        drop(lanes);
+        assert_eq!(Arc::strong_count(&counted), 1);
     }
 
     #[test]

@@ -467,7 +467,6 @@ impl<B: Backend> Session<B> {
         host: &dyn Host,
     ) -> Option<Digest> {
         match kind {
-            DependencyKind::Behaviour => behaviour(&mut crate::lock(&self.definitions), name),
             DependencyKind::Interface => host.interface(name),
             DependencyKind::Resolution => host.resolution(scope, name),
             DependencyKind::Module => self.cache.process.identity(name),

@@ -14,6 +14,7 @@ use rekindle_cache_core::lifetime::Lifetime;
 use rekindle_cache_core::timeline::{Kind, Timeline};
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -191,10 +192,21 @@ impl Way {
 /// How often a lock is asked for that others hold for some microseconds.
 const PATIENCE: u32 = 10_000;
 
-/// The sessions of a cache, for what its process leaves in the folder.
-///
-/// A forked child has this from its parent, perhaps while a thread of the parent held the lock, which then
-/// nobody lets go of. So nobody waits for it for ever: such a child counts for its sessions alone.
+/// Locks `mutex`, unless that takes for ever: a forked child has it from its parent, perhaps with a thread of the
+/// parent's holding it, and then nobody lets go of it.
+fn lock_patiently<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    for _ in 0..PATIENCE {
+        match mutex.try_lock() {
+            Ok(locked) => return Some(locked),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+        }
+    }
+    None
+}
+
+/// The sessions of a cache, for what its process leaves in the folder. A forked child that cannot ask for them
+/// counts for its sessions alone.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     entries: Mutex<Entries>,
@@ -232,14 +244,7 @@ impl Ledger {
     }
 
     fn entries(&self) -> Option<MutexGuard<'_, Entries>> {
-        for _ in 0..PATIENCE {
-            match self.entries.try_lock() {
-                Ok(entries) => return Some(entries),
-                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
-                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
-            }
-        }
-        None
+        lock_patiently(&self.entries)
     }
 
     /// The counters of a new session.
@@ -296,6 +301,8 @@ impl Entries {
         self.sessions.retain(|session| {
             let goes_on = Arc::strong_count(session) > 1;
             if !goes_on {
+                // What its last thread counted was counted before it let go.
+                fence(Ordering::Acquire);
                 ended.add(&session.read());
             }
             goes_on

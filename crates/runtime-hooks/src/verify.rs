@@ -75,8 +75,7 @@ impl<B: Backend> Session<B> {
         host: &dyn Host,
         compile: impl FnOnce(&Recorder<'_>) -> Result<Compilation<B::Unit>, E>,
     ) {
-        let verifier = kept.verifier();
-        if !verifier.has_room() {
+        if !kept.verifier().has_room() {
             return;
         }
         let recorder = Recorder::new(host, &self.definitions, &self.outside);
@@ -94,7 +93,8 @@ impl<B: Backend> Session<B> {
         let environment = Arc::clone(&self.cache.environment);
         let (store, journal) = (kept.shared_store(), kept.journal().cloned());
         let copied = Arc::new(Copied::of(definition));
-        verifier.add(Box::new(move || {
+        // The front end may have forked, and then it is the child's.
+        kept.verifier().add(Box::new(move || {
             let compared = unit.and_then(|unit| compare(&*backend, &unit, &expected));
             counters.verified(compared.is_ok());
             let Err(what) = compared else {
@@ -106,9 +106,9 @@ impl<B: Backend> Session<B> {
                 what,
                 "a hit was wrong: its host did not tell of all that it depends on"
             );
-            // So that the code is not shared any longer either.
-            verdicts.fetch_add(1, Ordering::Release);
             store.report_damage(&key, &format!("verification: {what}"));
+            // So that the code is not shared any longer either. After it is gone, or it would be shared anew.
+            verdicts.fetch_add(1, Ordering::Release);
             let outcome = Outcome::Rejected(RejectReason::Verification(what));
             if let Some(journal) = journal {
                 let noted = || Noted::new(Arc::clone(&copied), &outcome);

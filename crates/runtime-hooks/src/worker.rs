@@ -56,6 +56,8 @@ struct State {
     /// The thread waits to be woken.
     is_asleep: bool,
     must_stop: bool,
+    /// What is in the store's memory stays there.
+    must_not_flush: bool,
     must_flush: bool,
     must_tend: bool,
     /// How the last flush went.
@@ -124,6 +126,17 @@ impl Worker {
             }
         }
     }
+
+    /// Ends the thread of a store that is only read, and waits for that up to `deadline`.
+    pub(crate) fn quit(&self, deadline: Duration) {
+        let quit = |state: &mut State| {
+            state.must_stop = true;
+            state.must_not_flush = true;
+        };
+        if self.0.thread.stop(quit, deadline) == End::Late {
+            tracing::debug!("the cache's worker is left behind");
+        }
+    }
 }
 
 impl Inner {
@@ -164,8 +177,11 @@ impl Writing {
         loop {
             let done = match next(shared, is_sealed) {
                 Step::Stop => {
-                    let flushed = self.flush();
-                    shared.lock().flushed = Some(flushed);
+                    let must_flush = !shared.lock().must_not_flush;
+                    if must_flush {
+                        let flushed = self.flush();
+                        shared.lock().flushed = Some(flushed);
+                    }
                     return;
                 }
                 Step::Tend => {
@@ -260,7 +276,7 @@ fn next(shared: &Shared<State>, is_sealed: bool) -> Step {
 mod tests {
     use super::*;
     use rekindle_cache_core::key::FormKey;
-    use rekindle_cache_core::store::{Found, NewRecord, StoreStatistics, Wake};
+    use rekindle_cache_core::store::{Found, MemoryStore, NewRecord, StoreStatistics, Wake};
     use std::ops::ControlFlow;
     use std::sync::{Mutex, mpsc};
 
@@ -322,5 +338,18 @@ mod tests {
         assert!(is_tended.try_recv().is_err());
         drop((wake, crate::lock(&store.wake).take()));
         assert_eq!(Arc::strong_count(&store), 1, "nobody else has it");
+    }
+
+    /// As when a cache that is only read is closed.
+    #[test]
+    fn what_tends_a_store_ends_and_lets_go_of_it() {
+        let store = Arc::new(MemoryStore::new());
+        let worker = Worker::new(Arc::<MemoryStore>::clone(&store), None);
+        worker.0.tend_soon();
+        assert!(worker.0.thread.is_running());
+        worker.quit(MINUTE);
+        assert!(!worker.0.thread.is_running());
+        drop(worker);
+        assert_eq!(Arc::strong_count(&store), 1);
     }
 }

@@ -1,6 +1,6 @@
 //! The numbers of one session that evaluations add to, in lanes: see `lanes.rs`.
 
-use super::{Statistics, Way};
+use super::{Statistics, Way, lock_patiently};
 use crate::lanes::Lanes;
 use crate::outcome::Outcome;
 use crate::timeline::Recording;
@@ -101,9 +101,9 @@ impl Counters {
                 Outcome::SecondHit(_) => "second hit",
                 other => other.name(),
             };
-            *crate::lock(&self.reasons)
-                .entry((what, reason))
-                .or_default() += 1;
+            if let Some(mut reasons) = lock_patiently(&self.reasons) {
+                *reasons.entry((what, reason)).or_default() += 1;
+            }
         }
     }
 
@@ -155,14 +155,12 @@ impl Counters {
 
     /// The sums of all lanes.
     pub(crate) fn read(&self) -> Statistics {
-        let reasons = crate::lock(&self.reasons);
-        let reasons = reasons
-            .iter()
-            .map(|((what, reason), count)| (format!("{what}: {reason}"), *count));
-        let mut sums = Statistics {
-            reasons: reasons.collect(),
-            ..Statistics::default()
-        };
+        let mut sums = Statistics::default();
+        if let Some(reasons) = lock_patiently(&self.reasons) {
+            for ((what, reason), count) in &*reasons {
+                sums.reasons.insert(format!("{what}: {reason}"), *count);
+            }
+        }
         for counts in self.lanes.all() {
             sums.add(&counts.read());
         }

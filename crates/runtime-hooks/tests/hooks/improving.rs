@@ -156,7 +156,12 @@ fn what_many_processes_evaluate_is_made_better() {
     assert_eq!(better[0] + better[1], 0);
     assert!(better.is_sorted(), "{better:?}");
     // A quarter of what is left, each time.
-    assert_eq!(better.last(), Some(&10), "{better:?}, {}", sums.compiled.get());
+    assert_eq!(
+        better.last(),
+        Some(&10),
+        "{better:?}, {}",
+        sums.compiled.get()
+    );
     assert_eq!(
         sums.compiled.get(),
         20,
