@@ -525,8 +525,8 @@ void rekindle_options_on_better(struct rekindle_options *options,
                                 rekindle_release release);
 
 // Has better code made of a definition in idle time, as the host has found out that it is worth it: if it is kept, and its
-// code is not the better. The arguments are those of `rekindle_eval`, and `compile` is called as on a miss. `will` may be
-// null, or gets whether it will be done. Any thread.
+// code is not the better. The arguments are those of `rekindle_eval`, and `compile` is called as on a miss, unless nothing is
+// kept. `will` may be null, or gets whether it will be tried. Any thread.
 struct rekindle_error *rekindle_improve(const struct rekindle_session *session,
                                         const struct rekindle_definition *definition,
                                         const struct rekindle_host *host,
@@ -541,7 +541,7 @@ struct rekindle_text rekindle_text_of(const char *string);
 // Gives a cache back, which may be null. It is closed when its sessions, their evaluations and their warmings are freed as
 // well, by the call that frees the last of them: what was compiled is written then. Closing goes on with better code for as
 // long as `rekindle_options_improving` says, and then waits for what is under way in the background and for the disk, up
-// to the deadline of the options for each. What takes longer goes on behind the back of who closed: callbacks that make
+// to the deadline of the options for both, and a quarter of it more for the disk. What takes longer goes on behind the back of who closed: callbacks that make
 // better code, and listeners, may be called until their `release` is. Code stays.
 void rekindle_cache_free(struct rekindle_cache *cache);
 
@@ -954,8 +954,8 @@ struct rekindle_error *rekindle_warm(const struct rekindle_warming *warming,
                                      uint32_t *outcome);
 
 // Runs what was put off so far, in the program's order: for a host that meets a form which it can only evaluate. To be called
-// before anything is evaluated in the session that is warmed: what was put off is older, and would take the place of what
-// it made. An error says that the warmer has no `run`.
+// before anything is evaluated in the session that is warmed: that finds nothing of what was put off, and what it defines
+// anew does not run any more. An error says that the warmer has no `run`.
 struct rekindle_error *rekindle_warming_catch_up(const struct rekindle_warming *warming);
 
 // Waits for the code that is in the making, makes what was compiled durable and visible to other processes, and puts

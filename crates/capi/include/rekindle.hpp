@@ -967,7 +967,8 @@ public:
         return static_cast<outcome>(came);
     }
 
-    // Runs what was put off so far, by the warmer's `run`: before anything is evaluated in the session, as it is older.
+    // Runs what was put off so far, by the warmer's `run`: before anything is evaluated in the session, which defines nothing anew then that
+    // has not run.
     result<void> catch_up(std::nothrow_t) {
         result<void> caught_up(rekindle_warming_catch_up(raw_.get()));
         state_->rethrow();

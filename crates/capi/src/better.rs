@@ -264,8 +264,8 @@ pub unsafe extern "C" fn rekindle_options_on_better(
 }
 
 /// Has better code made of a definition in idle time, as the host has found out that it is worth it: if it is kept, and its
-/// code is not the better. The arguments are those of `rekindle_eval`, and `compile` is called as on a miss. `will` may be
-/// null, or gets whether it will be done. Any thread.
+/// code is not the better. The arguments are those of `rekindle_eval`, and `compile` is called as on a miss, unless nothing is
+/// kept. `will` may be null, or gets whether it will be tried. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_improve(
     session: *const Session,

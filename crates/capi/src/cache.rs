@@ -36,7 +36,7 @@ impl Cache {
 /// Gives a cache back, which may be null. It is closed when its sessions, their evaluations and their warmings are freed as
 /// well, by the call that frees the last of them: what was compiled is written then. Closing goes on with better code for as
 /// long as `rekindle_options_improving` says, and then waits for what is under way in the background and for the disk, up
-/// to the deadline of the options for each. What takes longer goes on behind the back of who closed: callbacks that make
+/// to the deadline of the options for both, and a quarter of it more for the disk. What takes longer goes on behind the back of who closed: callbacks that make
 /// better code, and listeners, may be called until their `release` is. Code stays.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_cache_free(cache: *mut Cache) {

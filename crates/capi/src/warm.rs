@@ -396,8 +396,8 @@ pub unsafe extern "C" fn rekindle_warm(
 }
 
 /// Runs what was put off so far, in the program's order: for a host that meets a form which it can only evaluate. To be called
-/// before anything is evaluated in the session that is warmed: what was put off is older, and would take the place of what
-/// it made. An error says that the warmer has no `run`.
+/// before anything is evaluated in the session that is warmed: that finds nothing of what was put off, and what it defines
+/// anew does not run any more. An error says that the warmer has no `run`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_warming_catch_up(warming: *const Warming) -> *mut Error {
     fallible(|| {

@@ -9,7 +9,11 @@
 #include <chrono>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
+
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace {
 
@@ -193,6 +197,36 @@ void check_assigned(const rekindle::cache &cache) {
     CHECK(warming.finish().done == 0);
 }
 
+// A forked child ends its parent's warming without waiting for threads that it does not have.
+void check_forked(const rekindle::cache &cache) {
+    rekindle::session session(cache);
+    rekindle::host host;
+    std::atomic<bool> is_begun = false, may_end = false;
+    std::string source = "long factory(void) { return 77; }";
+    rekindle::warming warming(session, {.threads = 2});
+    warming.warm({"user/forked", source}, host, [&](rekindle::recorder &, rekindle::compilation &compilation) {
+        compilation.factory("factory");
+        compilation.analysed(rekindle::digest_of("form", source), [&](rekindle::unit &unit) {
+            is_begun = true;
+            while (!may_end) std::this_thread::yield();
+            give_object_of(unit, source);
+        });
+    });
+    while (!is_begun) std::this_thread::yield();
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        // Whoever hangs is ended.
+        alarm(60);
+        { auto ended = std::move(warming); }
+        _exit(0);
+    }
+    int status = 1;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    may_end = true;
+    CHECK(warming.finish().compiled == 1);
+}
+
 } // namespace
 
 int main(int count, char **arguments) {
@@ -205,6 +239,7 @@ int main(int count, char **arguments) {
     if (how == "again") {
         check_catch_up(cache);
         check_assigned(cache);
+        check_forked(cache);
     }
     if (how == "warm") CHECK(generated_elsewhere > 0);
 }
