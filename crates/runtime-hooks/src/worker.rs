@@ -32,6 +32,11 @@ const GATHER: Duration = Duration::from_millis(20);
 /// How long nothing is put before the worker seals.
 const QUIET: Duration = Duration::from_millis(1000);
 
+/// How long it looks by itself for what is to be tended after it has tended, and how often: waking it costs a hit
+/// many times its own time.
+const LINGER: Duration = Duration::from_millis(5);
+const LOOK: Duration = Duration::from_micros(400);
+
 /// Writes what a store was given, on a thread of its own.
 pub(crate) struct Worker(Arc<Inner>);
 
@@ -55,6 +60,10 @@ struct State {
     last_put: Option<Instant>,
     /// The thread waits to be woken.
     is_asleep: bool,
+    /// It looks by itself.
+    is_looking: bool,
+    /// When it has tended last.
+    tended: Option<Instant>,
     must_stop: bool,
     /// What is in the store's memory stays there.
     must_not_flush: bool,
@@ -153,7 +162,7 @@ impl Inner {
         let shared = self.thread.shared();
         {
             let mut state = shared.lock();
-            if std::mem::replace(&mut state.must_tend, true) {
+            if std::mem::replace(&mut state.must_tend, true) || state.is_looking {
                 return;
             }
         }
@@ -244,7 +253,9 @@ fn next(shared: &Shared<State>, is_sealed: bool) -> Step {
         if state.must_stop {
             return Step::Stop;
         }
+        state.is_looking = false;
         if std::mem::take(&mut state.must_tend) {
+            state.tended = Some(Instant::now());
             return Step::Tend;
         }
         if std::mem::take(&mut state.must_flush)
@@ -262,6 +273,10 @@ fn next(shared: &Shared<State>, is_sealed: bool) -> Step {
             Some(gathered) => GATHER - gathered,
             None if !is_sealed && since_put >= QUIET => return Step::Seal,
             None if !is_sealed => QUIET - since_put,
+            None if state.tended.is_some_and(|last| last.elapsed() < LINGER) => {
+                state.is_looking = true;
+                LOOK
+            }
             None => {
                 state.is_asleep = true;
                 state = shared.wait(state, None);

@@ -4,16 +4,23 @@
 //! load does. The thread waits until a window has little left that is present, makes more of it so, and
 //! waits again: it does nothing while nothing is loaded. It ends with its loader. Its CPU time is
 //! counted, since it is spent for the loads that it serves.
+//!
+//! Waking a thread costs who does it many loads' time, where that takes a word from one processor to another that
+//! sleeps. So for some milliseconds after it has had something to do the thread looks by itself whether there is more.
 
 use super::window::populate;
 use rustix::mm::Advice;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes after which those that wait for them are told.
 const STEP: usize = 256 << 10;
+
+/// How long it looks by itself, and how often.
+const LINGER: Duration = Duration::from_millis(5);
+const LOOK: Duration = Duration::from_micros(400);
 
 /// The thread, once something has been asked of it.
 #[derive(Default)]
@@ -43,6 +50,8 @@ struct Shared {
 struct Asked {
     jobs: Vec<Job>,
     stop: bool,
+    /// The thread waits to be woken.
+    is_asleep: bool,
 }
 
 /// How far a window is present.
@@ -82,8 +91,13 @@ impl Ahead {
         if matches!(*thread, Thread::Refused) {
             return false;
         }
-        lock(&self.shared.asked).jobs.push(job);
-        self.shared.wake.notify_one();
+        let mut asked = lock(&self.shared.asked);
+        asked.jobs.push(job);
+        let is_asleep = std::mem::take(&mut asked.is_asleep);
+        drop(asked);
+        if is_asleep {
+            self.shared.wake.notify_one();
+        }
         true
     }
 
@@ -137,9 +151,16 @@ fn without_signals<T>(spawn: impl FnOnce() -> T) -> T {
 
 impl Shared {
     fn run(&self) {
+        let mut last = Instant::now();
         loop {
             let mut asked = lock(&self.asked);
             while asked.jobs.is_empty() && !asked.stop {
+                if last.elapsed() < LINGER {
+                    let waited = self.wake.wait_timeout(asked, LOOK);
+                    asked = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    continue;
+                }
+                asked.is_asleep = true;
                 asked = self
                     .wake
                     .wait(asked)
@@ -154,6 +175,7 @@ impl Shared {
                 self.work(&job);
             }
             self.cpu_nanoseconds.store(cpu_time(), Ordering::Relaxed);
+            last = Instant::now();
         }
     }
 
