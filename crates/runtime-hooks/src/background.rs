@@ -105,6 +105,15 @@ impl<S> Shared<S> {
         crate::lock(&self.state)
     }
 
+    /// The same where nobody is to be waited for: whoever has it may be in a process that this one was forked from.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, S>> {
+        let tries = (0..64).map(|_| {
+            std::hint::spin_loop();
+            self.state.try_lock().ok()
+        });
+        tries.flatten().next()
+    }
+
     /// Wakes the thread, and who waits for it.
     pub(crate) fn notify(&self) {
         self.changed.notify_all();

@@ -25,14 +25,17 @@ const STACK_BYTES: usize = 16 << 20;
 
 /// Threads that compile for [`Session::warm_def`](crate::Session::warm_def). They end when it is dropped.
 pub struct Crew<B: Backend> {
+    cache: Arc<Cache<B>>,
     line: Arc<Line<B>>,
     threads: Vec<JoinHandle<()>>,
     /// The number of the process that they are in.
     process: u32,
 }
 
+/// What the threads have. A forked child has it for good, since they are not there to give it back: so it keeps no cache
+/// from being closed.
 struct Line<B: Backend> {
-    cache: Arc<Cache<B>>,
+    backend: Arc<B>,
     state: Mutex<State<B::Unit>>,
     /// There is something to do, or nothing any more.
     wake: Condvar,
@@ -95,7 +98,7 @@ where
     /// whoever brings the work does it.
     pub fn new(cache: &Arc<Cache<B>>, threads: usize) -> Self {
         let line = Arc::new(Line {
-            cache: Arc::clone(cache),
+            backend: Arc::clone(&cache.backend),
             state: Mutex::new(State {
                 jobs: VecDeque::new(),
                 is_closed: false,
@@ -119,6 +122,7 @@ where
             }
         }
         Self {
+            cache: Arc::clone(cache),
             line,
             threads: started,
             process: std::process::id(),
@@ -166,13 +170,14 @@ where
         awaited: Awaited<B::Unit>,
     ) -> Result<Made<B::Unit>, &'static str> {
         let slot = awaited.0;
-        if !self.is_home() {
-            // Nobody fills it any more, and who was about to may hold its lock.
-            let progress = slot.state.try_lock();
-            let made = progress.ok().and_then(|mut progress| progress.take());
-            return made.ok_or("its code was in the making when the process was forked");
-        }
         loop {
+            // What is made meanwhile may fork.
+            if !self.is_home() {
+                // Nobody fills it any more, and who was about to may hold its lock.
+                let progress = slot.state.try_lock();
+                let made = progress.ok().and_then(|mut progress| progress.take());
+                return made.ok_or("its code was in the making when the process was forked");
+            }
             if !matches!(*crate::lock(&slot.state), Progress::UnderWay) {
                 break;
             }
@@ -196,7 +201,7 @@ where
 impl<B: Backend> Crew<B> {
     /// The cache that it works for.
     pub fn cache(&self) -> &Arc<Cache<B>> {
-        &self.line.cache
+        &self.cache
     }
 
     /// Whether this is the process that has the threads.
@@ -249,7 +254,7 @@ impl<B: Backend> Line<B> {
 
     fn perform(&self, job: Job<B::Unit>) {
         let began = Instant::now();
-        let backend = &self.cache.backend;
+        let backend = &self.backend;
         let (unit, digest) = job.source.into_unit_and_digest(backend.compiler());
         let product = match backend.compiler().compile(&unit) {
             Ok(compiled) => backend

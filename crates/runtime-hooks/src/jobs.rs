@@ -19,6 +19,9 @@ const IDLE: Duration = Duration::from_millis(200);
 /// Longer than any process runs, and no instant is beyond it.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
+/// How long a thread that has nothing to do may take to end.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
 /// The native stack of the thread, of which compilers may need more than is usual.
 const STACK_BYTES: usize = 16 << 20;
 
@@ -125,7 +128,8 @@ impl Jobs {
     pub(crate) fn stop(&self, at_close: Duration, deadline: Duration) -> bool {
         let now = Instant::now();
         let closes_at = now.checked_add(at_close.min(LONGEST)).unwrap_or(now);
-        let patience = at_close.saturating_add(deadline);
+        // A thread that has nothing to do ends at once, but not in no time.
+        let patience = at_close.saturating_add(deadline.max(AT_ONCE));
         let close = |queue: &mut Queue| queue.closes_at = Some(closes_at);
         let end = self.thread.stop(close, patience);
         let mut queue = self.thread.shared().lock();

@@ -70,7 +70,7 @@ impl<T> Drop for Lanes<T> {
     }
 }
 
-impl<T: Default> Lanes<T> {
+impl<T: Default + Send> Lanes<T> {
     /// That of this thread's lane, which threads beyond so many share.
     #[inline]
     pub(crate) fn mine(&self) -> &T {

@@ -197,12 +197,15 @@ impl Provider {
     /// The same, once for all caches of the process.
     fn for_good(self) -> &'static Self {
         static ALL: Mutex<BTreeSet<&'static Provider>> = Mutex::new(BTreeSet::new());
-        let mut all = crate::lock(&ALL);
-        if let Some(known) = all.get(&self) {
+        // A forked child may find it locked for ever. What there is twice is told by its content.
+        let mut all = ALL.try_lock().ok();
+        if let Some(known) = all.as_ref().and_then(|all| all.get(&self)) {
             return known;
         }
         let kept: &Self = Box::leak(Box::new(self));
-        all.insert(kept);
+        if let Some(all) = &mut all {
+            all.insert(kept);
+        }
         kept
     }
 

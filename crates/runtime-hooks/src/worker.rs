@@ -160,12 +160,14 @@ impl Inner {
     /// Has the thread tend the store, without being waited for.
     fn tend_soon(&self) {
         let shared = self.thread.shared();
-        {
-            let mut state = shared.lock();
-            if std::mem::replace(&mut state.must_tend, true) || state.is_looking {
-                return;
-            }
+        // What is to be tended stays noted in the store, for the next time.
+        let Some(mut state) = shared.try_lock() else {
+            return;
+        };
+        if std::mem::replace(&mut state.must_tend, true) || state.is_looking {
+            return;
         }
+        drop(state);
         shared.notify();
         self.start();
     }
