@@ -74,8 +74,8 @@ pub(super) struct Job {
 }
 
 impl Ahead {
-    /// Has `job` done some time soon. False if there is no thread to do it.
-    pub(super) fn ask(&self, job: Job) -> bool {
+    /// Has `job` done some time soon, or now if it is urgent. False if there is no thread to do it.
+    pub(super) fn ask(&self, job: Job, is_urgent: bool) -> bool {
         let mut thread = lock(&self.thread);
         if matches!(*thread, Thread::NotYet) {
             match start(&self.shared) {
@@ -95,7 +95,7 @@ impl Ahead {
         asked.jobs.push(job);
         let is_asleep = std::mem::take(&mut asked.is_asleep);
         drop(asked);
-        if is_asleep {
+        if is_asleep || is_urgent {
             self.shared.wake.notify_one();
         }
         true

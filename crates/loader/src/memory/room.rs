@@ -37,6 +37,9 @@ const IMAGES_WORTH_A_BARRIER: usize = 4096;
 /// the load has to wait for, and no part of the copy is written to two cache lines.
 const LARGE_IMAGE: usize = 64 << 10;
 
+/// An image of so many bytes or more uses up what is ready before a thread that looks by itself does so again.
+const URGENT: usize = 16 << 10;
+
 /// All windows of a loader in this process.
 pub(crate) struct Windows {
     state: Mutex<State>,
@@ -198,7 +201,7 @@ impl Windows {
             opened.tell();
         }
         for job in jobs.into_iter().flatten() {
-            self.ahead.ask(job);
+            self.ahead.ask(job, needed >= URGENT);
         }
         Ok(span)
     }
