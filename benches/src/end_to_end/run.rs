@@ -276,7 +276,10 @@ impl Bench {
         let output = command.stdin(Stdio::null()).output()?;
         if !output.status.success() {
             let words = String::from_utf8_lossy(&output.stderr);
-            let last = words.lines().last().unwrap_or_default();
+            // After its last words Rust's runtime says how to have a backtrace.
+            let is_word = |line: &&str| !line.starts_with("note:") && !line.starts_with("stack ");
+            let last = words.lines().filter(is_word).next_back();
+            let last = last.unwrap_or("it said nothing");
             let kept = std::fs::read(progress.path())?;
             let (samples, _) = kept.as_chunks();
             let samples: Vec<u64> = samples
@@ -367,7 +370,8 @@ impl Contender {
                 .map(|one| figure(one) / count(one))
                 .collect();
             all.sort_unstable();
-            Some(median(&all))
+            // A process that did not see its end has not said.
+            Some(median(&all)).filter(|_| self.all.iter().all(|one| one.cpu_ns > 0))
         };
         row.cpu_ns = per(|one| one.cpu_ns);
         row.bytes_per_entry = per(|one| one.memory.pss);
