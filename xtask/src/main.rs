@@ -87,7 +87,7 @@ enum Command {
     /// Sets REKINDLE_SOAK=1 and runs all tests in release. Of the loader that means: all 200
     /// generated programs by two compilers at two levels instead of 12; a million changed objects and
     /// a million changed images instead of 10,000 each; and long counts and times of everything else
-    /// that has them. Then both fuzz targets share the hours. Findings of the fuzzer stay in
+    /// that has them. Then the fuzz targets share the hours. Findings of the fuzzer stay in
     /// fuzz/artifacts, what it learnt in fuzz/corpus. A single long test is run by
     /// `REKINDLE_SOAK=1 cargo test --release -p PACKAGE --test NAME`.
     #[command(verbatim_doc_comment)]
