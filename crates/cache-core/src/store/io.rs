@@ -5,10 +5,11 @@
 //! place, which fails, writes half, or stops at a chosen step. Reading a mapped pack is no file
 //! operation and does not come by here.
 
-use memmap2::Mmap;
+use memmap2::{Advice, Mmap, UncheckedAdvice};
 use std::fmt::Debug;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
+use std::ops::{Deref, Range};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -21,6 +22,65 @@ pub enum LockKind {
     Shared,
     /// Whoever writes a segment, merges, or is about to remove a pack.
     Exclusive,
+}
+
+/// A whole file, mapped read-only and shared with it.
+///
+/// There is no other way to have one than to map a file. That counts: the pages of such a mapping can be given
+/// back at any time, and come again from the file; of memory that is no file's they would come back as zeros.
+#[derive(Debug)]
+pub struct FileMap(Mmap);
+
+impl FileMap {
+    /// Maps all of `file`.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn of(file: &File) -> io::Result<Self> {
+        // SAFETY: The bytes of a mapped file can change while they are borrowed, which Rust forbids and
+        // nothing can rule out. In the store nobody does it: packs are never written and never
+        // truncated, a segment is mapped only by the holder of its lock, and folder and file are closed
+        // to other users. Should it happen all the same, the readers in this crate do not rely on
+        // reading the same twice: header, metadata and footer are copied, and only the copy is checked
+        // and used; of index and images a change yields another value within bounds, which ends as a
+        // failed check. A file that its owner truncates while it is mapped ends this process with
+        // SIGBUS, and that is documented.
+        unsafe { Mmap::map(file) }.map(Self)
+    }
+
+    /// Tells the kernel how the bytes at `range` will be read. What comes of it changes nothing but the time
+    /// that it takes, so that a kernel that does not know the advice is no error.
+    pub(super) fn advise(&self, advice: Advice, range: Range<usize>) {
+        if let Some(part) = self.get(range.clone()) {
+            let _ = self.0.advise_range(advice, range.start, part.len());
+        }
+    }
+
+    /// Gives the pages at `range` back. They come again when they are read.
+    pub(super) fn give_back(&self, range: Range<usize>) {
+        // The range has to lie in the mapping: memmap2 looks at where it starts and at its length, each for itself.
+        let Some(part) = self.get(range.clone()) else {
+            return;
+        };
+        let advice = UncheckedAdvice::DontNeed;
+        // SAFETY: The range is in the mapping, which is of a file, shared with it and read-only, since there is no
+        // other way to make a `FileMap`. So nothing is lost: a page that is read again, by a thread that is
+        // reading it at this moment for one, comes again from the file. That the file's bytes may
+        // change under a mapping at any time, present or not, is what `of` answers for.
+        let _ = unsafe {
+            self.0
+                .unchecked_advise_range(advice, range.start, part.len())
+        };
+    }
+}
+
+impl Deref for FileMap {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// The file operations of a store. `path` names the file that `file` was opened by.
@@ -97,17 +157,9 @@ pub trait Io: Send + Sync + Debug {
     ///
     /// # Errors
     /// The operating system's.
-    fn map(&self, file: &File, path: &Path) -> io::Result<Mmap> {
+    fn map(&self, file: &File, path: &Path) -> io::Result<FileMap> {
         let _ = path;
-        // SAFETY: The bytes of a mapped file can change while they are borrowed, which Rust forbids and
-        // nothing can rule out. In the store nobody does it: packs are never written and never
-        // truncated, a segment is mapped only by the holder of its lock, and folder and file are closed
-        // to other users. Should it happen all the same, the readers in this crate do not rely on
-        // reading the same twice: header, metadata and footer are copied, and only the copy is checked
-        // and used; of index and images a change yields another value within bounds, which ends as a
-        // failed check. A file that its owner truncates while it is mapped ends this process with
-        // SIGBUS, and that is documented.
-        unsafe { Mmap::map(file) }
+        FileMap::of(file)
     }
 
     /// Whether `file` lies on a network file system: such a file is read, not mapped, because it can be
@@ -302,6 +354,51 @@ mod tests {
         for local in [0xef53, 0x0102_1994, 0x9123_683e, 0x5846_5342, 0x794c_7630] {
             assert!(!is_network_magic(local), "{local:#x}");
         }
+    }
+
+    #[test]
+    fn pages_that_were_given_back_come_again_from_the_file() {
+        let bytes: Vec<u8> = (0..100_000_u32).map(|number| number as u8).collect();
+        let mut file = tempfile::tempfile().expect("a file");
+        io::Write::write_all(&mut file, &bytes).expect("written");
+        let map = Disk.map(&file, Path::new("file")).expect("mapped");
+        let (first, _) = map.split_at(bytes.len() / 2);
+        assert_eq!(*map, bytes);
+        map.give_back(0..bytes.len());
+        assert_eq!(first, &bytes[..first.len()]);
+        assert_eq!(*map, bytes);
+    }
+
+    /// Memory behind the mapping may be anybody's.
+    #[test]
+    fn nothing_is_given_back_beyond_the_mapping() {
+        let length = 16 << 10;
+        // SAFETY: fresh memory, in place of nothing, and of no file: given back, it would come again as zeros.
+        let place = unsafe {
+            let (read_write, private) = (
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            );
+            libc::mmap(std::ptr::null_mut(), 2 * length, read_write, private, -1, 0)
+        };
+        assert_ne!(place, libc::MAP_FAILED);
+        // SAFETY: it was just mapped; the first half goes, and a file of its size may come there.
+        let behind = unsafe {
+            let behind = std::slice::from_raw_parts_mut(place.cast::<u8>().add(length), length);
+            behind.fill(7);
+            assert_eq!(libc::munmap(place, length), 0);
+            behind
+        };
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len(length as u64).expect("has room");
+        let map = FileMap::of(&file).expect("mapped");
+        for start in [0, length / 2, length, 2 * length] {
+            map.give_back(start..start + length);
+            map.advise(Advice::Random, start..start + length);
+        }
+        assert!(behind.iter().all(|&byte| byte == 7));
+        // SAFETY: nobody uses it after this.
+        unsafe { libc::munmap(place.cast::<u8>().add(length).cast(), length) };
     }
 
     #[test]

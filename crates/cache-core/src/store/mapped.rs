@@ -14,8 +14,8 @@
 //! a count that is too low costs memory and nothing else. Neither does anything here change what is
 //! read; a mapping is the file, whether its pages are present or not.
 
+use super::io::FileMap;
 use super::tending::Tending;
-use memmap2::{Mmap, UncheckedAdvice};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,7 +37,7 @@ const STAYS: u32 = 1 << 31;
 
 /// A mapped file, and how much was read of its records.
 pub(super) struct Mapped {
-    map: Mmap,
+    map: FileMap,
     /// Where the pages end that have records and nothing else.
     end: usize,
     /// Bytes that were read of each block.
@@ -57,7 +57,7 @@ enum Task {
 }
 
 impl Mapped {
-    pub(super) fn new(map: Mmap) -> Self {
+    pub(super) fn new(map: FileMap) -> Self {
         Self {
             map,
             end: 0,
@@ -68,7 +68,7 @@ impl Mapped {
         }
     }
 
-    pub(super) fn map(&self) -> &Mmap {
+    pub(super) fn map(&self) -> &FileMap {
         &self.map
     }
 
@@ -188,25 +188,15 @@ impl Mapped {
 
     fn make_present(&self, number: usize) {
         let range = self.range_of(number);
-        // It is advice. Kernels that do not know it give the pages when they are read.
+        // Kernels that do not know it give the pages when they are read.
         #[cfg(target_os = "linux")]
-        let _ = self
-            .map
-            .advise_range(memmap2::Advice::PopulateRead, range.start, range.len());
+        self.map.advise(memmap2::Advice::PopulateRead, range);
         #[cfg(not(target_os = "linux"))]
         let _ = range;
     }
 
     fn give_back(&self, number: usize) {
-        let range = self.range_of(number);
-        let advice = UncheckedAdvice::DontNeed;
-        // SAFETY: The mapping is read-only and of a file, so that nothing is lost: a page that is read again, by
-        // a thread that is reading it at this moment for one, comes again from the file. That file's
-        // bytes may change under a mapping at any time, present or not, is what `Io::map` answers for.
-        let _ = unsafe {
-            self.map
-                .unchecked_advise_range(advice, range.start, range.len())
-        };
+        self.map.give_back(self.range_of(number));
     }
 }
 
@@ -230,8 +220,7 @@ mod tests {
     fn mapped(size: usize) -> Mapped {
         let file = tempfile::tempfile().expect("a file");
         file.set_len(size as u64).expect("has room");
-        // SAFETY: nobody else has the file.
-        let map = unsafe { Mmap::map(&file) }.expect("is mapped");
+        let map = FileMap::of(&file).expect("is mapped");
         let mut mapped = Mapped::new(map);
         let tending = Arc::new(Tending::default());
         tending.set(Arc::new(|| {}));

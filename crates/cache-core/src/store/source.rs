@@ -38,7 +38,7 @@ impl Source {
         if !io.is_remote(&file, path)? {
             match io.map(&file, path) {
                 Ok(map) => {
-                    let _ = map.advise(Advice::Random);
+                    map.advise(Advice::Random, 0..map.len());
                     mapped = Some(Mapped::new(map));
                 }
                 Err(error) => {
@@ -73,10 +73,9 @@ impl Source {
         const SMALL_INDEX: usize = 1 << 20;
         if let Some(mapped) = &mut self.mapped {
             let map = mapped.map();
-            // It is advice: what comes of it changes nothing but the time that it takes.
-            let _ = map.advise_range(Advice::Normal, records.start, records.len());
+            map.advise(Advice::Normal, records.clone());
             if index.len() <= SMALL_INDEX {
-                let _ = map.advise_range(Advice::Normal, index.start, index.len());
+                map.advise(Advice::Normal, index);
             }
             mapped.count_until(records.end, tending);
         }

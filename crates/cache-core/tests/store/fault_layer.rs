@@ -1,6 +1,6 @@
 //! A file layer that fails when it is told to, and forgets what was not synced.
 
-use rekindle_cache_core::store::io::{Disk, Io, LockKind};
+use rekindle_cache_core::store::io::{Disk, FileMap, Io, LockKind};
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io;
@@ -238,7 +238,7 @@ impl Io for FaultyIo {
         Disk.read_at(file, path, into, offset)
     }
 
-    fn map(&self, file: &File, path: &Path) -> io::Result<memmap2::Mmap> {
+    fn map(&self, file: &File, path: &Path) -> io::Result<FileMap> {
         self.whole_step()?;
         Disk.map(file, path)
     }
