@@ -52,7 +52,7 @@ fn look(read_only: bool) {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let versioned = folder().join("v2");
+    let versioned = folder().join("v3");
     std::fs::write(versioned.join("0000000000000001.pack"), bytes).expect("written");
     std::fs::write(versioned.join("0000000000000002.segment"), bytes).expect("written");
     look(true);

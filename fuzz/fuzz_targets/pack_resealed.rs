@@ -143,7 +143,7 @@ fuzz_target!(|bytes: &[u8]| {
         pack[place] = edit[2];
     }
     reseal(&mut pack, &good.records);
-    std::fs::write(good.folder.join("v2/0000000000000001.pack"), &pack).expect("written");
+    std::fs::write(good.folder.join("v3/0000000000000001.pack"), &pack).expect("written");
     for read_only in [true, false] {
         let options = Options {
             limits: Limits::NONE,

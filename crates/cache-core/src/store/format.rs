@@ -52,7 +52,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, LittleEndian, U32, U64, Unaligned};
 
 /// The version of this layout. Files of another version lie in a folder of their own.
-pub(crate) const FORMAT_VERSION: u32 = 2;
+pub(crate) const FORMAT_VERSION: u32 = 3;
 
 /// Bytes of the footer.
 pub(super) const FOOTER: usize = size_of::<Footer>();

@@ -13,7 +13,7 @@
 //! | 32 | 32 | form key |
 //! | 64 | 32 | provenance: see [`Provenance`] |
 //! | 96 | 8 | number that no other record of the same content has, see [`nonce`] |
-//! | 104 | 8 | zero |
+//! | 104 | 8 | XXH3 of bytes 8 to 104 |
 //! | 112 | M | metadata, archived by rkyv |
 //! | | | zeros up to a multiple of 16 |
 //! | | I | image, whose own checksum is in the metadata's entry |
@@ -22,6 +22,8 @@
 //! The checksum stands first so that what it covers is one run of bytes. The image is covered through
 //! its own checksum, which lies in the metadata: the loader takes it on the copy that it runs. So one
 //! number covers key, provenance, manifest, metadata and image, and serves as the record's identity.
+//! The header's own checksum is looked at where its lengths say how much is to be read or copied before the
+//! other one can be: one altered bit must not have the rest of a pack read.
 //!
 //! A removal says which records of its key are not to be found any more, wherever they are. Its metadata
 //! is the number of them in 8 bytes, their checksums, and the reason as UTF-8; it has no image.
@@ -33,6 +35,7 @@ use crate::key::FormKey;
 use crate::metadata::{METADATA_VERSION, Metadata};
 use rkyv::util::AlignedVec;
 use std::cell::RefCell;
+use std::mem::offset_of;
 use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,6 +67,9 @@ const BEGINNING: usize = 12 * 64;
 #[cfg(target_arch = "x86_64")]
 const FETCHED: usize = 8 << 10;
 
+/// More metadata than this is copied only if the header says by its own checksum that there is so much.
+const MUCH_METADATA: usize = 64 << 10;
+
 /// A thread keeps the buffers of its look-ups for the next ones, up to this size each.
 const KEPT_BUFFER: usize = 1 << 20;
 
@@ -79,7 +85,15 @@ struct Header {
     key: [u8; 32],
     provenance: [u8; 32],
     nonce: U64<LittleEndian>,
-    zero: [u8; 8],
+    own_checksum: U64<LittleEndian>,
+}
+
+impl Header {
+    /// The checksum of the header alone.
+    fn own(&self) -> u64 {
+        const END: usize = offset_of!(Header, own_checksum);
+        checksum(self.as_bytes().get(UNCOVERED..END).unwrap_or_default())
+    }
 }
 
 /// Where the parts of a record are, from its start.
@@ -176,7 +190,7 @@ fn compose(
         .map_err(|_| format!("{} bytes of metadata", metadata.len()))?;
     let extent = Extent::new(metadata.len(), image_length)
         .ok_or_else(|| format!("an image of {image_length} bytes"))?;
-    let header = Header {
+    let mut header = Header {
         checksum: U64::new(0),
         magic: MAGIC,
         kind: U32::new(kind),
@@ -186,8 +200,9 @@ fn compose(
         key: key.0.0,
         provenance: provenance.0,
         nonce: U64::new(nonce()),
-        zero: [0; 8],
+        own_checksum: U64::new(0),
     };
+    header.own_checksum.set(header.own());
     let mut bytes = AlignedVec::with_capacity(extent.length);
     bytes.extend_from_slice(header.as_bytes());
     bytes.extend_from_slice(metadata);
@@ -261,6 +276,9 @@ pub(super) fn check<'a>(
     buffer: &'a mut AlignedVec,
 ) -> Result<Checked<'a>, &'static str> {
     let claimed = extent_claimed(stored)?;
+    if claimed.metadata.len() > MUCH_METADATA {
+        extent_vouched(stored)?;
+    }
     let head = stored
         .get(..claimed.metadata.end)
         .ok_or("the metadata is cut off")?;
@@ -303,6 +321,18 @@ pub(super) fn extent_claimed(stored: &[u8]) -> Result<Extent, &'static str> {
     Extent::of(unchecked).ok_or("the lengths of the record are impossible")
 }
 
+/// Where the parts of the record at the start of `copy` are, as its header says, whose own checksum is right.
+///
+/// # Errors
+/// What is wrong.
+pub(super) fn extent_vouched(copy: &[u8]) -> Result<Extent, &'static str> {
+    let claimed = extent_claimed(copy)?;
+    match Header::ref_from_prefix(copy) {
+        Ok((header, _)) if header.own() == header.own_checksum.get() => Ok(claimed),
+        _ => Err("the checksum of the header is wrong"),
+    }
+}
+
 /// Checks header and metadata, which lie in private memory and are all of `copy`.
 ///
 /// # Errors
@@ -311,10 +341,33 @@ pub(super) fn check_copy<'a>(
     copy: &'a [u8],
     image: Option<&'a [u8]>,
 ) -> Result<Checked<'a>, &'static str> {
+    check_head(copy)?;
+    checked(copy, image)
+}
+
+/// Checks the checksum of header and metadata, which lie in private memory and are all of `copy`.
+///
+/// # Errors
+/// That it is wrong.
+#[inline]
+pub(super) fn check_head(copy: &[u8]) -> Result<(), &'static str> {
     let (header, _) = Header::ref_from_prefix(copy).map_err(|_| "the record is cut off")?;
-    if copy.get(UNCOVERED..).map(checksum) != Some(header.checksum.get()) {
-        return Err("the checksum of header and metadata is wrong");
+    match copy.get(UNCOVERED..).map(checksum) == Some(header.checksum.get()) {
+        true => Ok(()),
+        false => Err("the checksum of header and metadata is wrong"),
     }
+}
+
+/// The record with this `image`, whose header and metadata are all of `copy` and were checked.
+///
+/// # Errors
+/// What is wrong.
+#[inline]
+pub(super) fn checked<'a>(
+    copy: &'a [u8],
+    image: Option<&'a [u8]>,
+) -> Result<Checked<'a>, &'static str> {
+    let (header, _) = Header::ref_from_prefix(copy).map_err(|_| "the record is cut off")?;
     let extent = Extent::of(header).ok_or("the lengths of the record are impossible")?;
     let changed = "the record changed while it was read";
     let image = image.ok_or(changed)?;
@@ -532,6 +585,25 @@ pub(super) mod tests {
                 "byte {place}"
             );
         }
+    }
+
+    #[test]
+    fn only_a_header_that_is_right_vouches_for_lengths() {
+        let good = encoded("user/one", b"code");
+        let extent = extent_vouched(&good).expect("intact");
+        assert_eq!(extent.length, good.len());
+        for bit in UNCOVERED * 8..HEADER * 8 {
+            let mut bytes = good.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(extent_vouched(&bytes).is_err(), "bit {bit}");
+        }
+        // Nothing is copied of metadata that a header claims wrongly, though the file has room for it.
+        let mut bytes = good;
+        bytes[20 + 2] ^= 0x40;
+        bytes.resize(16 << 20, 0);
+        let mut buffer = AlignedVec::new();
+        assert!(check(&bytes, &mut buffer).is_err());
+        assert_eq!(buffer.capacity(), 0);
     }
 
     #[test]

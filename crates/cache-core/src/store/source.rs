@@ -187,26 +187,35 @@ pub(super) fn read_record<'a>(
         Some(mapped) if !mapped.is_given_back(offset) => {
             record::check(mapped.map().get(range).ok_or(outside)?, buffer)
         }
-        _ => {
-            let (reader, rest) = (&source.reader, range.len());
-            buffer.clear();
-            reader.read(range.start..range.start + rest.min(BEGINNING), buffer)?;
-            let claimed = record::extent_claimed(buffer)?;
-            if claimed.length > rest {
-                return Err("the image is cut off");
-            }
-            if claimed.length > buffer.len() {
-                let read = range.start + buffer.len()..range.start + claimed.length;
-                reader.read(read, buffer)?;
-            }
-            let copy: &'a [u8] = buffer;
-            let head = copy.get(..claimed.metadata.end);
-            record::check_copy(
-                head.ok_or("the metadata is cut off")?,
-                copy.get(claimed.image),
-            )
-        }
+        _ => read_parts(&source.reader, range, buffer),
     }
+}
+
+/// Reads the record at the start of `range` from the file: no more of it at a time than what was read before
+/// vouches for.
+fn read_parts<'a>(
+    reader: &Reader,
+    range: Range<usize>,
+    buffer: &'a mut AlignedVec,
+) -> Result<Checked<'a>, &'static str> {
+    let (start, rest) = (range.start, range.len());
+    buffer.clear();
+    reader.read(start..start + rest.min(BEGINNING), buffer)?;
+    let claimed = record::extent_vouched(buffer)?;
+    if claimed.length > rest {
+        return Err("the image is cut off");
+    }
+    let cut_off = "the metadata is cut off";
+    let read_until = |end: usize, buffer: &mut AlignedVec| match buffer.len() {
+        have if have < end => reader.read(start + have..start + end, buffer),
+        _ => Ok(()),
+    };
+    read_until(claimed.metadata.end, buffer)?;
+    record::check_head(buffer.get(..claimed.metadata.end).ok_or(cut_off)?)?;
+    read_until(claimed.length, buffer)?;
+    let copy: &'a [u8] = buffer;
+    let head = copy.get(..claimed.metadata.end).ok_or(cut_off)?;
+    record::checked(head, copy.get(claimed.image))
 }
 
 /// Goes through the records from the first, shows `each` with its offset, and gives the offset at which

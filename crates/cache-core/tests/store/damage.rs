@@ -39,7 +39,7 @@ fn pack(samples: &[Sample]) -> Vec<u8> {
 fn folder_with(name: &str, bytes: &[u8]) -> tempfile::TempDir {
     let folder = new_folder();
     drop(FolderStore::open(folder.path()).expect("opens"));
-    std::fs::write(folder.path().join("v2").join(name), bytes).expect("written");
+    std::fs::write(folder.path().join("v3").join(name), bytes).expect("written");
     folder
 }
 
@@ -173,7 +173,7 @@ fn a_damaged_pack_is_set_aside_once_and_what_is_intact_stays() {
         "found, so nothing is amiss"
     );
     let missing = Seen::of(&first, ABSENT).damage;
-    let quarantined = folder.path().join("v2/quarantine/0123456789abcdef.pack");
+    let quarantined = folder.path().join("v3/quarantine/0123456789abcdef.pack");
     assert_eq!(missing.len(), 1, "once per look-up");
     assert_eq!(missing[0].file.as_deref(), Some(quarantined.as_path()));
     assert!(
@@ -200,7 +200,7 @@ fn looking_on_changes_nothing() {
     let mut bad = pack(&samples);
     bad.truncate(bad.len() - 1);
     let folder = folder_with("0123456789abcdef.pack", &bad);
-    std::fs::write(folder.path().join("v2/00000000000000aa.segment"), &bad).expect("written");
+    std::fs::write(folder.path().join("v3/00000000000000aa.segment"), &bad).expect("written");
     let store = FolderStore::open_read_only(folder.path()).expect("opens");
     assert_eq!(Seen::of(&store, "a").versions(), [3, 1]);
     assert_eq!(Seen::of(&store, ABSENT).damage.len(), 1);
@@ -220,7 +220,7 @@ fn a_pack_of_another_version_is_left_alone() {
     let sum = rekindle_cache_core::checksum(&other[..12]).to_le_bytes();
     other[12..16].copy_from_slice(&sum[..4]);
     let folder = folder_with("0123456789abcdef.pack", &other);
-    std::fs::write(folder.path().join("v2/00000000000000aa.segment"), &other).expect("written");
+    std::fs::write(folder.path().join("v3/00000000000000aa.segment"), &other).expect("written");
     let store = FolderStore::open(folder.path()).expect("opens");
     let seen = Seen::of(&store, "a");
     assert!(
@@ -426,7 +426,7 @@ fn damaged_uses_cost_nothing_but_the_order_of_eviction() {
     store.flush().expect("flushed");
     store.get(&samples[0].key, &mut |_| std::ops::ControlFlow::Break(()));
     store.flush().expect("flushed");
-    let uses = folder.path().join("v2/uses");
+    let uses = folder.path().join("v3/uses");
     let good = std::fs::read(&uses).expect("is there");
     let hits = |store: &FolderStore| {
         let mut hits = 0;

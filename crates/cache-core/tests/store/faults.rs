@@ -234,7 +234,7 @@ fn a_loss_of_power_at_every_step() {
         for seed in 0..2 {
             let folder = parent.path().join(at.to_string());
             let (known, io) = run_with(&folder, at, Fault::Stop, true);
-            io.lose_power(&folder.join("v2"), at * 7 + seed);
+            io.lose_power(&folder.join("v3"), at * 7 + seed);
             check(&folder, &known, &format!("power lost at step {at}, {seed}"));
             std::fs::remove_dir_all(&folder).expect("removed");
         }

@@ -121,7 +121,7 @@ fn every_step(fault: Fault, power: bool) {
         let folder = parent.path().join(at.to_string());
         let (done, io) = import_with(&folder, &bundle, at, fault);
         if power {
-            io.lose_power(&folder.join("v2"), at);
+            io.lose_power(&folder.join("v3"), at);
         }
         check(
             &folder,

@@ -120,11 +120,11 @@ fn try_forged(good: &[u8], records: &[usize], edits: &[(usize, u8)]) {
     let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
     let folder = folder.expect("a folder");
     drop(FolderStore::open(folder.path()).expect("opens"));
-    std::fs::write(folder.path().join("v2/0000000000000001.pack"), &bad).expect("written");
+    std::fs::write(folder.path().join("v3/0000000000000001.pack"), &bad).expect("written");
     use_all(folder.path(), true);
     use_all(folder.path(), false);
     std::fs::write(
-        folder.path().join("v2/0000000000000002.segment"),
+        folder.path().join("v3/0000000000000002.segment"),
         &bad[..bad.len() - FOOTER],
     )
     .expect("written");

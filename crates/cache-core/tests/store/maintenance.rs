@@ -255,7 +255,7 @@ fn one_maintains_and_the_other_goes_on_without() {
     put(&store, "a", 1, 10);
     store.flush().expect("flushed");
     store.maintain().expect("maintained");
-    let lock = std::fs::File::open(folder.path().join("v2/maintenance.lock")).expect("is there");
+    let lock = std::fs::File::open(folder.path().join("v3/maintenance.lock")).expect("is there");
     lock.lock().expect("locked");
     assert!(store.merge(Merge::All).expect("no fault").busy);
     assert!(store.prune(&Limits::default()).expect("no fault").busy);

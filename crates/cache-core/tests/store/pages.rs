@@ -1,11 +1,14 @@
 //! A pack's pages come and go, and its records are what they were.
 
 use crate::records::{Sample, Seen, files, open};
-use rekindle_cache_core::store::{FolderStore, Store};
+use rekindle_cache_core::store::io::{Disk, Io};
+use rekindle_cache_core::store::{FolderStore, Options, Store};
+use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 const COUNT: u64 = 1500;
 const IMAGE: usize = 3000;
@@ -133,4 +136,62 @@ fn what_is_damaged_after_it_was_read_is_damage() {
         );
     }
     assert_eq!(store.look_up(101).versions(), [101]);
+}
+
+/// Counts what is read of files, none of which is mapped.
+#[derive(Debug, Default)]
+struct Reads(AtomicUsize);
+
+impl Io for Reads {
+    fn is_remote(&self, _file: &File, _path: &Path) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    fn read_at(&self, file: &File, path: &Path, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.fetch_add(into.len(), Ordering::Relaxed);
+        Disk.read_at(file, path, into, offset)
+    }
+}
+
+#[test]
+fn no_altered_bit_of_a_record_has_more_read_than_its_own() {
+    let folder = filled();
+    let pack = the_pack(folder.path());
+    let bytes = std::fs::read(&pack).expect("is read");
+    let file = File::options().write(true).open(&pack).expect("opens");
+    let reads = Arc::new(Reads::default());
+    let store = FolderStore::open_with(
+        folder.path(),
+        Options {
+            io: Arc::clone(&reads) as Arc<dyn Io>,
+            ..Options::default()
+        },
+    )
+    .expect("opens");
+    let number = COUNT / 3;
+    assert_eq!(Seen::of(&store, &name(number)).versions(), [number]);
+    let record = Sample::new(&name(number), number, IMAGE);
+    let key = record.key.0.0;
+    let found = bytes.windows(key.len()).position(|window| window == key);
+    // The key is in a record's header, 32 bytes behind its start.
+    let start = found.expect("it is in there") - 32;
+    // The header and a part of the metadata.
+    let head = 112 + 200;
+    for bit in 0..head * 8 {
+        let place = start + bit / 8;
+        let altered = [bytes[place] ^ 1 << (bit % 8)];
+        file.write_all_at(&altered, place as u64).expect("written");
+        let before = reads.0.load(Ordering::Relaxed);
+        let seen = Seen::of(&store, &name(number));
+        let read = reads.0.load(Ordering::Relaxed) - before;
+        // A bucket of the index, and this record and no other.
+        assert!(read < IMAGE + (8 << 10), "{read} bytes for bit {bit}");
+        assert!(
+            seen.records.is_empty() && !seen.damage.is_empty(),
+            "bit {bit}: {seen:?}"
+        );
+        file.write_all_at(&bytes[place..=place], place as u64)
+            .expect("written");
+    }
+    assert_eq!(Seen::of(&store, &name(number)).versions(), [number]);
 }

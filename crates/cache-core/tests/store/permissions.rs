@@ -106,11 +106,11 @@ fn readable_store() -> tempfile::TempDir {
 #[test]
 fn a_folder_that_can_only_be_read_is_read() {
     let folder = readable_store();
-    change_mode(&folder.path().join("v2"), 0o555);
+    change_mode(&folder.path().join("v3"), 0o555);
     change_mode(folder.path(), 0o555);
     run_as_user("may only read", folder.path());
     change_mode(folder.path(), 0o755);
-    change_mode(&folder.path().join("v2"), 0o755);
+    change_mode(&folder.path().join("v3"), 0o755);
     assert_eq!(files(folder.path(), "pack").len(), 1);
     assert!(files(folder.path(), "segment").is_empty());
 }
@@ -118,11 +118,11 @@ fn a_folder_that_can_only_be_read_is_read() {
 #[test]
 fn a_folder_that_cannot_be_read_is_an_error() {
     let folder = readable_store();
-    change_mode(&folder.path().join("v2"), 0o000);
+    change_mode(&folder.path().join("v3"), 0o000);
     change_mode(folder.path(), 0o500);
     run_as_user("may not read", folder.path());
     change_mode(folder.path(), 0o700);
-    change_mode(&folder.path().join("v2"), 0o700);
+    change_mode(&folder.path().join("v3"), 0o700);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_folder_that_others_can_write_is_refused_with_the_command_that_mends_it() {
     assert!(matches!(error, StoreError::Untrusted { .. }));
     let remedy = format!("chmod go-w {}", folder.path().display());
     assert!(error.to_string().contains(&remedy), "{error}");
-    assert!(!folder.path().join("v2").exists());
+    assert!(!folder.path().join("v3").exists());
     change_mode(folder.path(), 0o700);
     FolderStore::open(folder.path()).expect("mended");
 }

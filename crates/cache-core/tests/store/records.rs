@@ -188,7 +188,7 @@ fn owned(metadata: &ArchivedMetadata) -> Metadata {
 
 /// The files in the folder of the store's version that end in `extension`.
 pub(crate) fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
-    let mut files: Vec<_> = std::fs::read_dir(folder.join("v2"))
+    let mut files: Vec<_> = std::fs::read_dir(folder.join("v3"))
         .expect("a folder")
         .map(|entry| entry.expect("an entry").path())
         .filter(|path| path.extension().is_some_and(|found| found == extension))
