@@ -9,7 +9,6 @@ use crate::code::{Code, ExportedAddress, Loaded, NamedTable};
 use crate::error::{ImageError, LoadError};
 use crate::image::DATA_DISTANCE;
 use crate::image::format::{ImportKind, LOW_SUBTRACTS, MACHINE_HERE};
-use crate::image::outline::Shape;
 use crate::image::read::Description;
 use crate::image::{narrow, outline};
 use crate::memory::copy::copy_with_checksum;
@@ -42,17 +41,6 @@ pub(crate) struct Runtime {
     pub(crate) host_symbols_only: bool,
 }
 
-impl Runtime {
-    /// The windows for an image.
-    #[inline]
-    fn windows_for(&self, shape: &Shape) -> &Windows {
-        match shape.is_low {
-            false => self.windows.of_this_thread(),
-            true => self.windows.low(),
-        }
-    }
-}
-
 /// Imports whose addresses fit on the stack: of small images, and of most others.
 const FEW: usize = 32;
 const SOME: usize = 256;
@@ -77,8 +65,8 @@ pub(crate) unsafe fn load(
     if is_much || shape.is_low {
         compare(rekindle_cache_core::checksum(image.bytes), image.checksum)?;
     }
-    let windows = runtime.windows_for(&shape);
-    let mut span = windows.take(image.bytes.len(), shape)?;
+    let mut span = runtime.windows.take(image.bytes.len(), shape)?;
+    let windows = span.windows();
     let base = span.base();
 
     let copy = span.bytes();

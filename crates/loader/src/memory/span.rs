@@ -69,7 +69,12 @@ impl Source {
     }
 }
 
-impl Span<'_> {
+impl<'w> Span<'w> {
+    /// Whose room it is.
+    pub(crate) fn windows(&self) -> &'w Windows {
+        self.windows
+    }
+
     /// The room for the image, zero or left over from earlier.
     pub(crate) fn bytes(&mut self) -> &mut [u8] {
         self.bytes_and_data().0
