@@ -1,7 +1,8 @@
 //! The pages of a mapped pack: present where it is being read, and given back when most of it was.
 //!
 //! A page comes with the first read of it, and a few around it; that takes a read as long as all the rest of
-//! it. So after a few reads in a *block* its pages are made present at once. They would then stay, and count
+//! it. So after a few reads in a *block* its pages are made present at once, and until they are, records
+//! are read from the file, which takes a quarter of that. Pages would then stay, and count
 //! as memory of the process, for as long as the pack is open. But what is loaded from a pack is loaded once
 //! by most processes: when most of a block was read, and the next block has come as far, the first one's
 //! pages are given back. What is left to read of such a block is read from the file, record by record. Should
@@ -17,7 +18,7 @@
 use super::io::FileMap;
 use super::tending::Tending;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes whose pages come and go together.
@@ -25,6 +26,9 @@ const BLOCK: usize = 1 << 20;
 
 /// Bytes of a block after whose reading all of it is made present: a few small records.
 const SOME: u32 = 16 << 10;
+
+/// Bytes of a block after which it is used where it is mapped, present or not: whoever was to make it so is not coming.
+const LATE: u32 = 128 << 10;
 
 /// No block.
 const NONE: usize = usize::MAX;
@@ -40,13 +44,20 @@ pub(super) struct Mapped {
     map: FileMap,
     /// Where the pages end that have records and nothing else.
     end: usize,
-    /// Bytes that were read of each block.
-    blocks: Box<[AtomicU32]>,
+    blocks: Box<[Block]>,
     /// The block of which most was read last: its pages are given back when the next has come as far.
     last: AtomicUsize,
     /// What is to be done.
     tasks: Mutex<Vec<Task>>,
     tending: Arc<Tending>,
+}
+
+#[derive(Default)]
+struct Block {
+    /// Bytes that were read of it.
+    count: AtomicU32,
+    /// Its pages were made present, and not given back since.
+    is_present: AtomicBool,
 }
 
 /// What is to be done with the pages of a block.
@@ -77,17 +88,35 @@ impl Mapped {
         self.end = end.min(self.map.len()) / page_size() * page_size();
         if self.end > BLOCK {
             let blocks = self.end.div_ceil(BLOCK);
-            self.blocks = (0..blocks).map(|_| AtomicU32::new(0)).collect();
+            self.blocks = (0..blocks).map(|_| Block::default()).collect();
         }
         self.tending = Arc::clone(tending);
     }
 
     /// Whether the record at `offset` is better read from the file than where it is mapped.
     #[inline]
-    pub(super) fn is_given_back(&self, offset: usize) -> bool {
-        self.blocks
-            .get(offset / BLOCK)
-            .is_some_and(|block| (GIVEN_BACK..STAYS).contains(&block.load(Ordering::Relaxed)))
+    pub(super) fn is_absent(&self, offset: usize) -> bool {
+        let Some(block) = self.blocks.get(offset / BLOCK) else {
+            return false;
+        };
+        if block.is_present.load(Ordering::Relaxed) {
+            return false;
+        }
+        match block.count.load(Ordering::Relaxed) {
+            1..LATE => self.tending.is_there(),
+            GIVEN_BACK..STAYS => true,
+            _ => false,
+        }
+    }
+
+    /// Says that a look-up is about to read a record at `offset`, and not somebody who goes through all.
+    #[inline]
+    pub(super) fn begin(&self, offset: usize) {
+        if let Some(block) = self.blocks.get(offset / BLOCK)
+            && block.count.load(Ordering::Relaxed) == 0
+        {
+            block.count.store(1, Ordering::Relaxed);
+        }
     }
 
     /// Counts that the record at `range` was read.
@@ -111,14 +140,14 @@ impl Mapped {
         let Some(block) = self.blocks.get(number) else {
             return;
         };
-        let before = block.load(Ordering::Relaxed);
+        let before = block.count.load(Ordering::Relaxed);
         if before >= STAYS {
             return;
         }
         let after = before + bytes as u32;
         // Whoever reads the same again and again from a block that nobody gives back.
         if after < GIVEN_BACK || before >= GIVEN_BACK {
-            block.store(after, Ordering::Relaxed);
+            block.count.store(after, Ordering::Relaxed);
         }
         let size = self.range_of(number).len() as u32;
         let comes_to = |count| before < count && after >= count;
@@ -166,9 +195,13 @@ impl Mapped {
         };
         for task in tasks {
             match task {
-                Task::MakePresent(number) => self.make_present(number),
+                Task::MakePresent(number) => {
+                    self.make_present(number);
+                    self.note_present(number, true);
+                }
                 Task::GiveBack(number) => {
                     self.set(number, GIVEN_BACK);
+                    self.note_present(number, false);
                     self.give_back(number);
                 }
             }
@@ -177,7 +210,13 @@ impl Mapped {
 
     fn set(&self, number: usize, count: u32) {
         if let Some(block) = self.blocks.get(number) {
-            block.store(count, Ordering::Relaxed);
+            block.count.store(count, Ordering::Relaxed);
+        }
+    }
+
+    fn note_present(&self, number: usize, is_present: bool) {
+        if let Some(block) = self.blocks.get(number) {
+            block.is_present.store(is_present, Ordering::Relaxed);
         }
     }
 
@@ -230,45 +269,64 @@ mod tests {
 
     fn read(mapped: &Mapped, place: Range<usize>) {
         for start in place.step_by(RECORD) {
+            mapped.begin(start);
             mapped.note(start..start + RECORD);
             mapped.tend();
         }
     }
 
     #[test]
-    fn a_block_is_given_back_when_the_next_has_come_as_far() {
+    fn a_block_is_absent_when_the_next_has_come_as_far() {
         let mapped = mapped(3 * BLOCK);
         read(&mapped, 0..BLOCK);
-        assert!(!mapped.is_given_back(0));
+        assert!(!mapped.is_absent(0));
         read(&mapped, BLOCK..2 * BLOCK - BLOCK / 3);
-        assert!(!mapped.is_given_back(0));
+        assert!(!mapped.is_absent(0));
         read(&mapped, 2 * BLOCK - BLOCK / 3..2 * BLOCK);
-        assert!(mapped.is_given_back(0) && mapped.is_given_back(BLOCK - 1));
-        assert!(!mapped.is_given_back(BLOCK));
+        assert!(mapped.is_absent(0) && mapped.is_absent(BLOCK - 1));
+        assert!(!mapped.is_absent(BLOCK));
         // A few that were left, and then so many that they cannot be all that was left.
         read(&mapped, 0..BLOCK / 4);
-        assert!(mapped.is_given_back(0));
+        assert!(mapped.is_absent(0));
         read(&mapped, 0..BLOCK / 2);
-        assert!(!mapped.is_given_back(0));
+        assert!(!mapped.is_absent(0));
         for _ in 0..10 {
             read(&mapped, 0..3 * BLOCK);
         }
-        assert!(!mapped.is_given_back(0));
+        assert!(!mapped.is_absent(0));
+    }
+
+    #[test]
+    fn a_block_is_read_from_the_file_until_its_pages_are_there_or_late() {
+        let mapped = mapped(3 * BLOCK);
+        assert!(!mapped.is_absent(0), "for who goes through all of it");
+        mapped.begin(0);
+        assert!(mapped.is_absent(0) && !mapped.is_absent(BLOCK));
+        mapped.note(0..SOME as usize);
+        assert!(mapped.is_absent(0), "nobody has made it present yet");
+        mapped.tend();
+        assert!(!mapped.is_absent(0));
+        for start in (BLOCK..BLOCK + LATE as usize).step_by(RECORD) {
+            mapped.begin(start);
+            assert!(mapped.is_absent(BLOCK));
+            mapped.note(start..start + RECORD);
+        }
+        assert!(!mapped.is_absent(BLOCK), "nobody comes");
     }
 
     #[test]
     fn records_of_any_size_are_counted_where_they_lie() {
         let mapped = mapped(5 * BLOCK + 12345);
         mapped.note(100..5 * BLOCK);
-        assert!(!mapped.is_given_back(0), "nobody has done it yet");
+        assert!(!mapped.is_absent(0), "nobody has done it yet");
         mapped.tend();
         for (block, is) in [(0, true), (3, true), (4, false), (5, false), (6, false)] {
-            assert_eq!(mapped.is_given_back(block * BLOCK), is, "{block}");
+            assert_eq!(mapped.is_absent(block * BLOCK), is, "{block}");
         }
         // What no file has room for, as damage may say.
         mapped.note(5 * BLOCK..usize::MAX / 2);
         mapped.note(usize::MAX / 4..usize::MAX / 2);
-        assert!(!mapped.is_given_back(usize::MAX));
+        assert!(!mapped.is_absent(usize::MAX));
     }
 
     #[test]
@@ -276,7 +334,7 @@ mod tests {
         let mut mapped = mapped(3 * BLOCK);
         mapped.tending = Arc::default();
         read(&mapped, 0..3 * BLOCK);
-        assert!((0..3).all(|block| !mapped.is_given_back(block * BLOCK)));
+        assert!((0..3).all(|block| !mapped.is_absent(block * BLOCK)));
         let small = self::mapped(BLOCK);
         assert!(small.blocks.is_empty());
         read(&small, 0..BLOCK);
@@ -289,6 +347,6 @@ mod tests {
             mapped.note(0..BLOCK);
             mapped.tend();
         }
-        assert!(!mapped.is_given_back(0));
+        assert!(!mapped.is_absent(0));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! On a network file system another machine can replace or shorten a file, and a mapping answers that
 //! with SIGBUS. There each part is read when it is needed, and a read that fails is a miss with a reason. So are
-//! the last records of a part of a mapped pack whose pages were given back (see [`mapped`](super::mapped)).
+//! the first records of a part of a mapped pack whose pages are still to come, and the last ones of one whose
+//! pages were given back (see [`mapped`](super::mapped)).
 
 use super::io::{self, Io};
 use super::mapped::Mapped;
@@ -86,9 +87,10 @@ impl Source {
         self.reader.length
     }
 
-    /// Has the processor fetch the start of the record at `offset`.
+    /// Says that a look-up comes to the record at `offset`, whose start the processor is to fetch.
     pub(super) fn fetch(&self, offset: usize) {
         if let Some(mapped) = &self.mapped {
+            mapped.begin(offset);
             record::fetch_beginning(mapped.map().get(offset..).unwrap_or_default());
         }
     }
@@ -184,7 +186,7 @@ pub(super) fn read_record<'a>(
         return Err(outside);
     }
     match &source.mapped {
-        Some(mapped) if !mapped.is_given_back(offset) => {
+        Some(mapped) if !mapped.is_absent(offset) => {
             record::check(mapped.map().get(range).ok_or(outside)?, buffer)
         }
         _ => read_parts(&source.reader, range, buffer),
