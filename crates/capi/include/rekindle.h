@@ -371,6 +371,8 @@ typedef struct rekindle_statistics {
     uint64_t better_hits;
     // Definitions that better code was made of, so far.
     uint64_t improved;
+    // Definitions that were put off while warming, and could not run any more when they were to.
+    uint64_t not_run;
 } rekindle_statistics;
 
 // Makes the unit of an analysed form: `data` is what `rekindle_compilation_analysed` got. `false` says that
@@ -461,14 +463,18 @@ typedef struct rekindle_warmed {
     uint64_t failed;
     // Factories that ran after all, as something that runs at compile time needed what they define.
     uint64_t ran;
+    // Factories that could not run when they were needed, as what they define was evaluated in the session before:
+    // `rekindle_warming_catch_up` was not called before that. They are among those above all the same; what
+    // reaches them at compile time is a bypass.
+    uint64_t not_run;
 } rekindle_warmed;
 
 // Is told how far warming has come, after each step, on the host's thread. The counts are there until it returns.
 // Must not let an exception out, nor call Rekindle.
 typedef void (*rekindle_progress)(void *data, const struct rekindle_warmed *warmed);
 
-// Is told of a definition whose code could not be made after `rekindle_warm` had returned, and why, on the host's
-// thread. Both are there until it returns. Must not let an exception out, nor call Rekindle.
+// Is told of a definition whose code could not be made after `rekindle_warm` had returned, or that was put off and cannot
+// run any more, and why, on the host's thread. Both are there until it returns. Must not let an exception out, nor call Rekindle.
 typedef void (*rekindle_failed)(void *data,
                                 const struct rekindle_definition *definition,
                                 struct rekindle_text why);

@@ -918,7 +918,7 @@ struct warmer {
     std::function<rekindle::ran(const needed &)> run = {};
     // Is told how far warming has come.
     std::function<void(const warmed &)> progress = {};
-    // Is told of what could not be compiled after `warm` had returned.
+    // Is told of what could not be compiled after `warm` had returned, and of what was put off and cannot run any more.
     std::function<void(const definition &, std::string_view why)> failed = {};
 };
 

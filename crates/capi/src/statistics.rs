@@ -43,6 +43,8 @@ pub struct Statistics {
     pub better_hits: u64,
     /// Definitions that better code was made of, so far.
     pub improved: u64,
+    /// Definitions that were put off while warming, and could not run any more when they were to.
+    pub not_run: u64,
 }
 
 /// Takes a count. The name is there until it returns. Must not let an exception out, nor call Rekindle.
@@ -87,6 +89,7 @@ impl From<hooks::Statistics> for Statistics {
             superseded_bytes: statistics.superseded_bytes,
             better_hits: statistics.better_hits,
             improved: statistics.improved,
+            not_run: statistics.not_run,
         }
     }
 }

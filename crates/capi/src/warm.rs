@@ -42,6 +42,10 @@ pub struct Warmed {
     pub failed: u64,
     /// Factories that ran after all, as something that runs at compile time needed what they define.
     pub ran: u64,
+    /// Factories that could not run when they were needed, as what they define was evaluated in the session before:
+    /// `rekindle_warming_catch_up` was not called before that. They are among those above all the same; what
+    /// reaches them at compile time is a bypass.
+    pub not_run: u64,
 }
 
 /// Calls the factory of a definition that was put off, gives its value to what it defines, and returns a `rekindle_ran`.
@@ -61,8 +65,8 @@ pub type RunCallback = Option<
 pub type ProgressCallback =
     Option<unsafe extern "C-unwind" fn(data: *mut c_void, warmed: *const Warmed)>;
 
-/// Is told of a definition whose code could not be made after `rekindle_warm` had returned, and why, on the host's
-/// thread. Both are there until it returns. Must not let an exception out, nor call Rekindle.
+/// Is told of a definition whose code could not be made after `rekindle_warm` had returned, or that was put off and cannot
+/// run any more, and why, on the host's thread. Both are there until it returns. Must not let an exception out, nor call Rekindle.
 pub type FailedCallback = Option<
     unsafe extern "C-unwind" fn(data: *mut c_void, definition: *const Definition, why: Text),
 >;
@@ -221,13 +225,14 @@ impl Warming {
         }
     }
 
-    fn fail(&self, definition: &Owned, why: &str) {
+    /// Tells of a definition of which something could not be done, and counts it.
+    fn fail(&self, definition: &Owned, why: &str, count: impl FnOnce(&mut Warmed)) {
         if let Some(failed) = self.warmer.failed {
             let definition = definition.as_c();
             // SAFETY: the host keeps its data as long as the warming; the rest lives until the call returns.
             unsafe { failed(self.warmer.data, &raw const definition, Text::new(why)) };
         }
-        self.note(|warmed| warmed.failed += 1);
+        self.note(count);
     }
 
     /// Brings in and keeps code until that of no more than `left` definitions is in the making.
@@ -261,7 +266,8 @@ impl Warming {
                 true
             }
             Err(error) => {
-                self.fail(&unrun.definition, &error.to_string());
+                let why = error.to_string();
+                self.fail(&unrun.definition, &why, |warmed| warmed.failed += 1);
                 false
             }
         }
@@ -295,8 +301,11 @@ impl Warming {
         let asked = Asked::of_warming(host, self);
         let evaluated = match self.session.resume(&self.crew, put_off, &asked) {
             Ok(evaluated) => evaluated,
-            // It was settled, so that there is code.
-            Err(error) => return tracing::debug!(%error, "what was put off cannot be run"),
+            // It was settled, so that there is code: it has lost its place.
+            Err(error) => {
+                let why = error.to_string();
+                return self.fail(&definition, &why, |warmed| warmed.not_run += 1);
+            }
         };
         // SAFETY: the session is the one that it was evaluated in.
         let evaluation = unsafe { Evaluation::new(evaluated, Arc::clone(&self.session)) };

@@ -121,6 +121,12 @@ impl Definitions {
         id
     }
 
+    /// The names of these numbers, for people.
+    pub(crate) fn names_of(&self, ids: &[NameId]) -> String {
+        let names: Vec<_> = ids.iter().map(|id| self.numbers.name(*id)).collect();
+        names.join(", ")
+    }
+
     /// The count of verdicts that were given up, to be looked at without asking for the definitions.
     pub(crate) fn verdicts(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.verdicts)

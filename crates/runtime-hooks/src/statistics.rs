@@ -46,6 +46,8 @@ pub struct Statistics {
     pub wrong: u64,
     /// Definitions that better code was made of, so far.
     pub improved: u64,
+    /// Definitions that were put off, and could not run any more when they were to.
+    pub not_run: u64,
     /// Time spent evaluating definitions: without the factories' own, nested evaluations counted once.
     pub eval_time: Duration,
     /// What compiling the hits took when they were compiled.
@@ -106,7 +108,7 @@ impl Statistics {
     }
 
     /// The counts by the names that programs know them by; times are not among them.
-    pub fn counts(&self) -> [(&'static str, u64); 14] {
+    pub fn counts(&self) -> [(&'static str, u64); 15] {
         let mut copy = Self {
             reasons: BTreeMap::new(),
             latencies: BTreeMap::new(),
@@ -115,7 +117,7 @@ impl Statistics {
         copy.counts_mut().map(|(name, count)| (name, *count))
     }
 
-    fn counts_mut(&mut self) -> [(&'static str, &mut u64); 14] {
+    fn counts_mut(&mut self) -> [(&'static str, &mut u64); 15] {
         [
             ("definitions", &mut self.definitions),
             ("hits", &mut self.hits),
@@ -128,6 +130,7 @@ impl Statistics {
             ("verified", &mut self.verified),
             ("wrong", &mut self.wrong),
             ("improved", &mut self.improved),
+            ("not_run", &mut self.not_run),
             ("loaded_bytes", &mut self.loaded_bytes),
             ("redefined", &mut self.redefined),
             ("superseded_bytes", &mut self.superseded_bytes),

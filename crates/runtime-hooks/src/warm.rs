@@ -15,7 +15,7 @@ use crate::cache::{Backend, Session};
 use crate::compilation::Compilation;
 use crate::compile::split;
 use crate::crew::{Awaited, Crew, Made};
-use crate::definitions::Ordinal;
+use crate::definitions::{NameId, Ordinal};
 use crate::error::EvalError;
 use crate::evaluate::{Evaluated, Loaded};
 use crate::host::Host;
@@ -339,7 +339,9 @@ where
     ///
     /// # Errors
     /// As those of [`settle`](Self::settle), or a definition some of whose names were defined anew meanwhile: its factory
-    /// cannot run in its place any more. It is kept all the same.
+    /// cannot run in its place any more. It is kept all the same, and what reaches it at compile time is not. That is
+    /// counted in [`Statistics::not_run`](crate::Statistics::not_run), and warned of: a host that evaluates in a session
+    /// that it warms has not caught up before.
     pub fn resume(
         &self,
         crew: &Crew<B>,
@@ -350,13 +352,25 @@ where
         let Some(Ready::Loaded(mut loaded)) = put_off.code else {
             return Err(EvalError::Compile("it could not be compiled before".into()));
         };
-        let names = loaded.names.as_ref();
-        if crate::lock(&self.definitions).is_superseded(put_off.ordinal, names.defines()) {
-            let defect = "what it defines was defined anew before it could run";
-            return Err(EvalError::Compile(defect.into()));
+        let defines = loaded.names.as_ref().defines();
+        if crate::lock(&self.definitions).is_superseded(put_off.ordinal, defines) {
+            return Err(self.lost_its_place(defines));
         }
         loaded.names.put_off = Some(put_off.ordinal);
         let origin = loaded.origin;
         Ok(self.given(Held::Own(Box::new(loaded)), put_off.outcome, origin))
+    }
+
+    /// Tells of a definition of `defines` that was put off and cannot run any more.
+    #[cold]
+    fn lost_its_place(&self, defines: &[NameId]) -> EvalError<Infallible> {
+        let defect = "what it defines was defined anew before it could run";
+        self.counters.not_run();
+        let names = crate::lock(&self.definitions).names_of(defines);
+        tracing::warn!(
+            name = names,
+            "{defect}: what reaches it at compile time is not kept, until it is defined again"
+        );
+        EvalError::Compile(defect.into())
     }
 }

@@ -101,6 +101,16 @@ fn what_is_put_off_runs_in_its_place_or_not_at_all() {
 }
 
 #[test]
+fn hits_are_verified_while_hosts_throw_and_close() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let program = folder.path().join("verify");
+    compile("c++", CPP, &["verify.cpp"], Linked::Shared, &program);
+    let mut command = Command::new(&program);
+    let written = succeed(command.env("REKINDLE_VERIFY", "1").arg(folder.path()));
+    assert_eq!(written, "all well\n");
+}
+
+#[test]
 fn listeners_last_as_long_as_somebody_may_call_them() {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let program = folder.path().join("listeners");

@@ -60,24 +60,31 @@ void warm(const std::vector<form> &program, const rekindle::cache &cache) {
     rekindle::session session(cache);
     rekindle::host host;
     values values;
-    std::size_t last = 0;
+    std::size_t last = 0, evaluated = 0;
+    std::vector<std::string> lost;
     rekindle::warming warming(session, {.threads = 2, .run = [&](const rekindle::needed &needed) {
         std::size_t index = std::stoul(std::string(needed.definition().text));
         CHECK(last <= index);
         last = index;
         set(program[index], needed.factory<factory>()(), values);
         return rekindle::ran::pure;
+    }, .failed = [&](const rekindle::definition &definition, std::string_view why) {
+        CHECK(why.find("defined anew before it could run") != why.npos);
+        lost.push_back(std::string(definition.text));
     }});
     for (std::size_t index = 0; index < program.size(); index++) {
         const form &form = program[index];
         std::string text = text_of(index, form);
         rekindle::definition definition{form.names[0], text};
         if (form.catches_up) warming.catch_up();
-        if (form.is_evaluated) set(form, session.eval(definition, host, compiler(form, values)).run<factory>(rekindle::ran::pure), values);
+        if (form.is_evaluated) evaluated++, set(form, session.eval(definition, host, compiler(form, values)).run<factory>(rekindle::ran::pure), values);
         else warming.warm(definition, host, compiler(form, values));
     }
     rekindle::warmed warmed = warming.finish();
-    CHECK(warmed.failed == 0 && warmed.bypasses == 0);
+    CHECK(warmed.failed == 0 && warmed.bypasses == 0 && warmed.done == program.size() - evaluated);
+    // What it would have come after was put off, and is kept; its place is another's.
+    CHECK(warmed.not_run == evaluated && session.statistics().not_run == evaluated);
+    CHECK(lost.size() == evaluated && (lost.empty() || lost[0] == text_of(0, program[0])));
 }
 
 void run(const std::vector<form> &program, const rekindle::cache &cache) {

@@ -33,6 +33,7 @@ struct Counts {
     wrong: AtomicU64,
     better_hits: AtomicU64,
     improved: AtomicU64,
+    not_run: AtomicU64,
     eval_ns: AtomicU64,
     saved_ns: AtomicU64,
     loaded_bytes: AtomicU64,
@@ -55,6 +56,7 @@ impl Default for Counts {
             wrong: AtomicU64::default(),
             better_hits: AtomicU64::default(),
             improved: AtomicU64::default(),
+            not_run: AtomicU64::default(),
             eval_ns: AtomicU64::default(),
             saved_ns: AtomicU64::default(),
             loaded_bytes: AtomicU64::default(),
@@ -122,6 +124,11 @@ impl Counters {
     /// Counts better code that was made.
     pub(crate) fn improved(&self) {
         self.lanes.mine().improved.fetch_add(1, Ordering::Release);
+    }
+
+    /// Counts a definition that was put off and cannot run any more.
+    pub(crate) fn not_run(&self) {
+        add(&self.lanes.mine().not_run, 1);
     }
 
     pub(crate) fn saved(&self, nanoseconds: u64) {
@@ -194,6 +201,7 @@ impl Counts {
             wrong: get(&self.wrong),
             better_hits: get(&self.better_hits),
             improved: self.improved.load(Ordering::Acquire),
+            not_run: get(&self.not_run),
             eval_time: Duration::from_nanos(get(&self.eval_ns)),
             saved: Duration::from_nanos(get(&self.saved_ns)),
             loaded_bytes: get(&self.loaded_bytes),

@@ -10,7 +10,11 @@ use rekindle_runtime_hooks::{
 };
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::mpsc;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, mpsc};
+use tracing::field::Field;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 /// Sums that are put off, and run when they are needed. The name of one that defines several has commas.
 struct Rehearsal<'a> {
@@ -96,6 +100,36 @@ impl<'a> Rehearsal<'a> {
             })
             .collect()
     }
+}
+
+/// Keeps what is warned of on the thread that it is the default of.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut said = String::new();
+        event.record(&mut |field: &Field, value: &dyn Debug| {
+            said += &format!("{field}: {value:?}; ");
+        });
+        self.0.lock().expect("nobody panics").push(said);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }
 
 fn words() -> Sums {
@@ -284,14 +318,26 @@ fn what_has_lost_its_place_does_not_run() {
     evaluated.expect("it compiles").finish(Ran::Pure);
     let mut waiting: Vec<_> = rehearsal.put_off.take().into_iter().collect();
     waiting.sort_by_key(|(ordinal, _)| *ordinal);
-    let ran = waiting.into_iter().map(|(_, (name, put_off))| {
-        let resumed = session.resume(&rehearsal.crew, put_off, &sums);
-        (name, resumed.map(|it| it.finish(Ran::Pure)).is_ok())
+    let told = Warnings::default();
+    let ran: Vec<_> = tracing::subscriber::with_default(told.clone(), || {
+        let ran = waiting.into_iter().map(|(_, (name, put_off))| {
+            let resumed = session.resume(&rehearsal.crew, put_off, &sums);
+            (name, resumed.map(|it| it.finish(Ran::Pure)).is_ok())
+        });
+        ran.collect()
     });
-    let ran: Vec<_> = ran.collect();
     assert_eq!(
         ran,
         [("a,b".to_owned(), false), ("helper".to_owned(), true)]
+    );
+    assert_eq!(session.statistics().not_run, 1);
+    let told = told.0.lock().expect("nobody panics");
+    let [warning] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert!(
+        warning.contains("a, b") && warning.contains("defined anew"),
+        "{warning}"
     );
     // Nobody can say what `b` does.
     rehearsal.warm("user", "ran a").expect("it compiles");
