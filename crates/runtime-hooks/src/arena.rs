@@ -7,8 +7,9 @@
 
 use rustix::mm::{Advice, madvise};
 use std::cell::UnsafeCell;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Words of the first chunk; each other one has twice as many as that before it. The system gives a large
 /// one no memory before it is used.
@@ -26,6 +27,11 @@ const PRESENT: usize = 8 << 10;
 /// Bytes of a chunk of which it is likely that much more is used soon.
 const LARGE: usize = 64 << 10;
 
+/// Bytes that somebody else is to make present ahead, and how many of them are left when more is wanted: a quarter
+/// of a millisecond's at least.
+const AHEAD: usize = 256 << 10;
+const LOW: usize = 128 << 10;
+
 /// Pieces of memory, each of which is written once, when it is taken.
 #[derive(Default)]
 pub(crate) struct Arena {
@@ -42,14 +48,27 @@ struct Taken {
 }
 
 struct Chunk {
-    words: Box<[UnsafeCell<u64>]>,
+    /// Shared with who makes it present.
+    words: Arc<[Word]>,
     /// How many words from the first are written, which are never written again.
     written: AtomicUsize,
 }
 
-// SAFETY: the words below `written` are read and never written; those above are written by whoever holds the
-// lock of the arena's `taken`, and read by nobody until `written` says so.
-unsafe impl Sync for Chunk {}
+#[repr(transparent)]
+struct Word(UnsafeCell<u64>);
+
+// SAFETY: a word is used by its arena alone. The words below `written` are read and never written; those above are
+// written by whoever holds the lock of the arena's `taken`, and read by nobody until `written` says so.
+unsafe impl Sync for Word {}
+// SAFETY: it is a number.
+unsafe impl Send for Word {}
+
+/// Memory of an arena that is to be made present before it is used.
+pub(crate) struct Absent {
+    words: Arc<[Word]>,
+    /// In bytes.
+    range: Range<usize>,
+}
 
 /// Where a piece of an arena lies. It begins at a multiple of eight bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -63,6 +82,29 @@ pub(crate) struct Piece {
 impl Arena {
     /// Keeps a piece of `size` bytes, which are zero until `write` fills them. `None` if there is no room.
     pub(crate) fn keep(&self, size: usize, write: impl FnOnce(&mut [u8])) -> Option<Piece> {
+        self.keep_in(size, write, Chunk::make_present)
+    }
+
+    /// The same where somebody else can make memory present: what is to be so before long is given beside the
+    /// piece. It is used whether that is done or not.
+    pub(crate) fn keep_ahead(
+        &self,
+        size: usize,
+        write: impl FnOnce(&mut [u8]),
+    ) -> Option<(Piece, Option<Absent>)> {
+        let mut absent = None;
+        let piece = self.keep_in(size, write, |chunk, place, present| {
+            absent = chunk.look_ahead(place, present);
+        })?;
+        Some((piece, absent))
+    }
+
+    fn keep_in(
+        &self,
+        size: usize,
+        write: impl FnOnce(&mut [u8]),
+        make_present: impl FnOnce(&Chunk, &[Word], &mut usize),
+    ) -> Option<Piece> {
         let words = size.div_ceil(WORD);
         let bytes = u32::try_from(size).ok()?;
         let mut taken = crate::lock(&self.taken);
@@ -80,11 +122,10 @@ impl Arena {
             start: u32::try_from(start_of(number) + offset).ok()?,
             size: bytes,
         };
-        chunk.make_present(place, &mut taken.present);
-        let start = UnsafeCell::raw_get(place.as_ptr());
+        make_present(chunk, place, &mut taken.present);
         // SAFETY: `place` has so many bytes, of which any values are values. They lie above `written`, so that
         // nobody reads them, and the lock that is held keeps everybody else from writing.
-        write(unsafe { std::slice::from_raw_parts_mut(start.cast(), size) });
+        write(unsafe { std::slice::from_raw_parts_mut(first(place), size) });
         chunk.written.store(offset + words, Ordering::Release);
         taken.words = start_of(number) + offset + words;
         Some(piece)
@@ -103,16 +144,21 @@ impl Arena {
         if end > chunk.written.load(Ordering::Acquire) {
             return None;
         }
-        let start = UnsafeCell::raw_get(chunk.words.get(offset..end)?.as_ptr());
+        let place = chunk.words.get(offset..end)?;
         // SAFETY: the words of that range are written, and have so many bytes; they stay as they are and where
         // they are as long as the arena does.
-        Some(unsafe { std::slice::from_raw_parts(start.cast(), size) })
+        Some(unsafe { std::slice::from_raw_parts(first(place), size) })
     }
+}
+
+/// Where words begin. They are written by nobody who has it but whoever may.
+fn first(words: &[Word]) -> *mut u8 {
+    UnsafeCell::raw_get(words.as_ptr().cast::<UnsafeCell<u64>>()).cast()
 }
 
 impl Chunk {
     fn new(length: usize) -> Self {
-        let words = Box::<[UnsafeCell<u64>]>::new_zeroed_slice(length);
+        let words = Arc::<[Word]>::new_zeroed_slice(length);
         Self {
             // SAFETY: zero is a word.
             words: unsafe { words.assume_init() },
@@ -120,15 +166,54 @@ impl Chunk {
         }
     }
 
-    /// Sees to it that the memory of `place` is there, and that behind it, where that is worth while.
-    #[inline]
-    fn make_present(&self, place: &[UnsafeCell<u64>], present: &mut usize) {
+    /// Whether the memory of `place` is to be made present, or is not as far as `present` tells; where it
+    /// begins and where it ends in the chunk.
+    fn reaches(&self, place: &[Word], present: usize, before: usize) -> Option<Range<usize>> {
         let words = self.words.as_ptr_range();
         let (first, end) = (words.start as usize, words.end as usize);
-        let is_behind = !(first..=end).contains(present);
-        if end - first >= LARGE && (is_behind || place.as_ptr_range().end as usize > *present) {
-            *present = make_present(place.as_ptr() as usize, end);
+        let place = place.as_ptr_range();
+        let is_behind = !(first..=end).contains(&present);
+        let needs = end - first >= LARGE && (is_behind || place.end as usize + before > present);
+        let from = match is_behind {
+            true => place.start as usize,
+            false => present.max(place.start as usize),
+        };
+        (needs && from < end).then_some(from..end)
+    }
+
+    /// Sees to it that the memory of `place` is there, and that behind it, where that is worth while.
+    #[inline]
+    fn make_present(&self, place: &[Word], present: &mut usize) {
+        if let Some(rest) = self.reaches(place, *present, 0) {
+            *present = make_present(rest.start, rest.end);
         }
+    }
+
+    /// What is to be made present soon, of which `place` may have a part. It counts as present from now on.
+    #[inline]
+    fn look_ahead(&self, place: &[Word], present: &mut usize) -> Option<Absent> {
+        let rest = self.reaches(place, *present, LOW)?;
+        let page = rustix::param::page_size();
+        let first = self.words.as_ptr() as usize;
+        let from = rest.start.next_multiple_of(page);
+        let to = from.saturating_add(AHEAD).min(rest.end / page * page);
+        *present = to.max(rest.start);
+        // What is left is less than is to be left over.
+        if to >= rest.end / page * page {
+            *present = rest.end;
+        }
+        (from < to).then(|| Absent {
+            words: Arc::clone(&self.words),
+            range: from - first..to - first,
+        })
+    }
+}
+
+impl Absent {
+    /// Makes it present.
+    pub(crate) fn make_present(self) {
+        let first = self.words.as_ptr() as usize;
+        populate(first + self.range.start, self.range.len());
     }
 }
 
@@ -139,11 +224,15 @@ fn make_present(start: usize, end: usize) -> usize {
     let from = start.next_multiple_of(page);
     let to = from.saturating_add(PRESENT).min(end / page * page);
     if to > from {
-        // SAFETY: this changes nothing that is there, and fails where there is nothing. Kernels that do not know it
-        // give the pages when they are written.
-        let _ = unsafe { madvise(from as *mut _, to - from, Advice::LinuxPopulateWrite) };
+        populate(from, to - from);
     }
     to.max(start)
+}
+
+fn populate(start: usize, size: usize) {
+    // SAFETY: this changes nothing that is there, and fails where there is nothing. Kernels that do not know it
+    // give the pages when they are written.
+    let _ = unsafe { madvise(start as *mut _, size, Advice::LinuxPopulateWrite) };
 }
 
 impl std::fmt::Debug for Arena {
@@ -204,6 +293,30 @@ mod tests {
         assert!(arena.keep(usize::MAX, |_| {}).is_none());
         arena.keep(50, |_| {}).expect("there is room");
         assert!(arena.get(piece).is_empty());
+    }
+
+    #[test]
+    fn what_is_made_present_ahead_is_each_part_once() {
+        let arena = Arena::default();
+        let (mut asked, mut kept) = (0, 0);
+        let (mut ends, mut pieces) = (Vec::new(), Vec::new());
+        while kept < 4 << 20 {
+            let keep = arena.keep_ahead(600, |piece| piece.fill(7));
+            let (piece, absent) = keep.expect("there is room");
+            pieces.push(piece);
+            kept += 600;
+            if let Some(absent) = absent {
+                let first = absent.words.as_ptr() as usize;
+                let range = first + absent.range.start..first + absent.range.end;
+                assert!(ends.iter().all(|end| !range.contains(end)));
+                ends.push(range.end - 1);
+                asked += range.len();
+                absent.make_present();
+            }
+        }
+        assert!(asked > kept / 2, "{asked} of {kept}");
+        assert!(asked <= kept + kept / 2 + 2 * AHEAD, "{asked} of {kept}");
+        assert!(pieces.iter().all(|&piece| arena.get(piece) == [7; 600]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A forked child has neither its parent's worker nor a right to its parent's locks, so it opens the
 //! store anew when it first asks for it. What the parent had not flushed by then is the parent's.
 
+use crate::arena::Absent;
 use crate::better::{self, Caution};
 use crate::flights::Flights;
 use crate::jobs::Jobs;
@@ -208,6 +209,12 @@ impl Kept {
         if !self.is_read_only {
             opened.worker.note_put();
         }
+    }
+
+    /// Has the worker make memory present.
+    #[cold]
+    pub(crate) fn make_present_soon(&self, absent: Absent) {
+        self.opened.get().worker.make_present_soon(absent);
     }
 
     /// Says that this thread is about to run a factory for the first time, until the result is dropped.

@@ -83,6 +83,15 @@ impl<T: Default + Send> Lanes<T> {
         }
     }
 
+    /// That of the lane with this number, if it was used.
+    #[inline]
+    pub(crate) fn of(&self, lane: usize) -> Option<&T> {
+        let lane = self.lanes.get(lane)?;
+        // SAFETY: as above.
+        let begun = unsafe { lane.load(Ordering::Acquire).as_ref() };
+        begun.map(|lane| &lane.0)
+    }
+
     /// Those of all lanes.
     pub(crate) fn all(&self) -> impl Iterator<Item = &T> {
         let lanes = self.lanes.iter();

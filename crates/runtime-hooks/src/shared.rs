@@ -22,6 +22,7 @@ use crate::arena::{Arena, Piece};
 use crate::cache::{Backend, Session};
 use crate::evaluate::{Loaded, Running};
 use crate::host::Host;
+use crate::lanes::{Lanes, lane};
 use crate::names::NamesRef;
 use rekindle_cache_core::artifact::{Code, DependencyKind};
 use rekindle_cache_core::key::Definition;
@@ -34,17 +35,17 @@ use std::sync::atomic::Ordering;
 
 /// How many parts the table of shared code is in, so that threads seldom meet. Each grows by itself, in the time of
 /// one definition.
-const PARTS: usize = 4;
+const PARTS: usize = 16;
 
 /// Definitions that each part has room for from the start, which takes memory only as they come.
-const ROOM: usize = 448;
+const ROOM: usize = 112;
 
 /// The code of a session that may be shared, by a hash of the definition.
 #[derive(Default)]
 pub(crate) struct Shared {
     parts: [Part; PARTS],
-    /// One for all: each has pages that come when they are written for the first time, a few of a hundred hits.
-    accounts: Arena,
+    /// A thread writes what it keeps to its own.
+    accounts: Lanes<Arena>,
 }
 
 #[repr(align(128))]
@@ -62,7 +63,14 @@ impl Default for Part {
 
 struct Entry {
     stamp: Stamp,
-    account: Piece,
+    account: Account,
+}
+
+/// Where an account is kept.
+#[derive(Clone, Copy)]
+struct Account {
+    lane: usize,
+    piece: Piece,
 }
 
 /// A definition whose code may be there.
@@ -152,6 +160,12 @@ impl Shared {
         &self.parts[(sought.hash >> 32) as usize % PARTS]
     }
 
+    /// The code that an account is of.
+    #[inline]
+    fn read(&self, account: Account) -> Option<SharedCode<'_>> {
+        SharedCode::read(self.accounts.of(account.lane)?.get(account.piece))
+    }
+
     /// The code of a definition, if it was checked at `now`.
     #[inline]
     fn find(&self, sought: &Sought<'_>, now: Stamp) -> Option<SharedCode<'_>> {
@@ -164,7 +178,7 @@ impl Shared {
             };
             (entry.stamp == now).then_some(entry.account)?
         };
-        let code = SharedCode::read(self.accounts.get(account))?;
+        let code = self.read(account)?;
         code.is_of(sought.definition).then_some(code)
     }
 
@@ -184,7 +198,7 @@ impl Shared {
         if entry.stamp.host != checked.host {
             return None;
         }
-        let code = SharedCode::read(self.accounts.get(entry.account))?;
+        let code = self.read(entry.account)?;
         let is_it = code.is_of_record(metadata) && code.is_of(sought.definition);
         is_it.then(|| {
             entry.stamp = checked;
@@ -241,23 +255,26 @@ impl<B: Backend> Session<B> {
             return Held::Own(Box::new(loaded));
         }
         let part = self.shared.part(sought);
-        let account = match &loaded.running {
-            Running::Kept(code) if code.may_be_shared() => {
-                let names = loaded.names.as_ref();
-                account::write(
-                    &self.shared.accounts,
-                    sought.definition,
-                    code,
-                    loaded.factory,
-                    names,
-                    metadata,
-                )
-            }
+        let kept = match &loaded.running {
+            Running::Kept(code) if code.may_be_shared() => account::write(
+                self.shared.accounts.mine(),
+                sought.definition,
+                code,
+                loaded.factory,
+                loaded.names.as_ref(),
+                metadata,
+            ),
             _ => None,
         };
-        let code = account.and_then(|account| {
-            let code = SharedCode::read(self.shared.accounts.get(account))?;
-            Some((account, code))
+        let code = kept.and_then(|(piece, absent)| {
+            if let Some((absent, kept)) = absent.zip(self.cache.kept.as_ref()) {
+                kept.make_present_soon(absent);
+            }
+            let account = Account {
+                lane: lane(),
+                piece,
+            };
+            Some((account, self.shared.read(account)?))
         });
         let Some((account, code)) = code else {
             return Held::Own(Box::new(loaded));

@@ -9,13 +9,15 @@
 //! not kept, which is counted and told of once. The worker writes soon after a put; it seals when
 //! nothing was put for a while, and maintains the folder after that.
 //!
-//! It also tends the store, which look-ups ask for when they have read a part of a large pack.
+//! It also tends the store, which look-ups ask for when they have read a part of a large pack, and makes memory
+//! present that sessions are about to use.
 //!
 //! Its thread is started by the first of either, so a process that hits little and puts nothing has none. It ends before the cache
 //! is gone: what else is waited for at closing, it flushes meanwhile; closing waits for the file operation under way, starts no maintenance, and flushes. Should
 //! that take longer than the deadline, the worker is left behind with what it is waiting for, which is
 //! said in a warning; it uses nothing of the cache but the store, which it holds.
 
+use crate::arena::Absent;
 use crate::background::{Background, End, Shared};
 use crate::report::JournalQueue;
 use rekindle_cache_core::store::{Store, StoreError};
@@ -69,6 +71,8 @@ struct State {
     must_not_flush: bool,
     must_flush: bool,
     must_tend: bool,
+    /// Memory that is to be made present when the store is tended.
+    absent: Vec<Absent>,
     /// How the last flush went.
     flushed: Option<Result<(), StoreError>>,
 }
@@ -105,6 +109,14 @@ impl Worker {
         if is_first {
             self.0.start();
         }
+    }
+
+    /// Has the thread make memory present, without being waited for.
+    pub(crate) fn make_present_soon(&self, absent: Absent) {
+        self.0.ask(|state| {
+            state.absent.push(absent);
+            std::mem::replace(&mut state.must_tend, true)
+        });
     }
 
     /// Has the thread flush what was put so far, if there is anything, without being waited for.
@@ -159,12 +171,17 @@ impl Inner {
 
     /// Has the thread tend the store, without being waited for.
     fn tend_soon(&self) {
+        // Where nobody can be asked, what is to be tended stays noted in the store, for the next time.
+        self.ask(|state| std::mem::replace(&mut state.must_tend, true));
+    }
+
+    /// Notes for the thread that there is something to tend, and wakes it unless that was noted before.
+    fn ask(&self, note: impl FnOnce(&mut State) -> bool) {
         let shared = self.thread.shared();
-        // What is to be tended stays noted in the store, for the next time.
         let Some(mut state) = shared.try_lock() else {
             return;
         };
-        if std::mem::replace(&mut state.must_tend, true) || state.is_looking {
+        if note(&mut state) || state.is_looking {
             return;
         }
         drop(state);
@@ -175,7 +192,7 @@ impl Inner {
 
 /// What the worker does next.
 enum Step {
-    Tend,
+    Tend(Vec<Absent>),
     Write,
     Flush,
     Seal,
@@ -195,7 +212,8 @@ impl Writing {
                     }
                     return;
                 }
-                Step::Tend => {
+                Step::Tend(absent) => {
+                    absent.into_iter().for_each(Absent::make_present);
                     self.store.tend();
                     Ok(())
                 }
@@ -258,7 +276,7 @@ fn next(shared: &Shared<State>, is_sealed: bool) -> Step {
         state.is_looking = false;
         if std::mem::take(&mut state.must_tend) {
             state.tended = Some(Instant::now());
-            return Step::Tend;
+            return Step::Tend(std::mem::take(&mut state.absent));
         }
         if std::mem::take(&mut state.must_flush)
             && (state.dirty_since.take().is_some() || !is_sealed)

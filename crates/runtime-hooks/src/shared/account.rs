@@ -1,7 +1,7 @@
 //! What is kept of shared code: where it starts, its exports, its names, and what is said each time that it is
 //! used. All of it lies in one piece of an arena, one part behind the other.
 
-use crate::arena::{Arena, Piece};
+use crate::arena::{Absent, Arena, Piece};
 use crate::definitions::NameId;
 use crate::host::Host;
 use crate::names::{NamesRef, Parts};
@@ -53,7 +53,8 @@ pub(crate) struct SharedCode<'s> {
     said: Fields<'s>,
 }
 
-/// Writes down what there is to keep of `code`, of which `metadata` tells. `None` if there is no room.
+/// Writes down what there is to keep of `code`, of which `metadata` tells, and gives what of the arena is to be made
+/// present. `None` if there is no room.
 pub(super) fn write(
     accounts: &Arena,
     definition: &Definition<'_>,
@@ -61,7 +62,7 @@ pub(super) fn write(
     factory: *const u8,
     names: NamesRef<'_>,
     metadata: &ArchivedMetadata,
-) -> Option<Piece> {
+) -> Option<(Piece, Option<Absent>)> {
     let entry = &metadata.entry;
     let mut exports: SmallVec<[Export; 4]> = SmallVec::new();
     code.for_each_export(&mut |hash, address| {
@@ -93,7 +94,7 @@ pub(super) fn write(
     let parts = [head.as_bytes(), exports.as_bytes(), names.ids.as_bytes()];
     let size: usize = parts.iter().map(|part| part.len()).sum();
     let size = size.checked_add(Fields::size(said.clone()))?;
-    accounts.keep(size, |mut piece| {
+    accounts.keep_ahead(size, |mut piece| {
         for part in parts {
             put(&mut piece, part);
         }
