@@ -2,19 +2,26 @@
 #![cfg(feature = "clang")]
 
 mod installed;
+mod unseen;
 
 use installed::{Place, call, installed};
 use rekindle_backend_llvm::clang::{ClangCompiler, Error, Language, Options, Severity, Unit};
 use rekindle_cache_core::Digest;
-use rekindle_cache_core::artifact::{Compiled, Compiler, Dependency, file_digest, file_set_digest};
+use rekindle_cache_core::artifact::{
+    Compiled, Compiler, Dependency, file_digest, file_set_digest, is_absence,
+};
 use std::path::Path;
 use std::time::Duration;
 
 /// What a hit would compare: the digest that a set of files has now.
 fn now(dependency: &Dependency) -> Digest {
     file_set_digest(dependency.name.lines().map(|path| {
-        let content = std::fs::read(path).ok();
-        file_digest(content.as_deref())
+        match std::fs::read(path) {
+            Ok(content) => file_digest(Some(&content)),
+            Err(error) if is_absence(error.kind()) => file_digest(None),
+            // A folder, say: nothing was ever read there.
+            Err(error) => Digest::of("test", error.to_string().as_bytes()),
+        }
     }))
 }
 

@@ -4,7 +4,7 @@ use crate::clang::depfile;
 use crate::clang::diagnostic::{self, Diagnostic, Severity};
 use crate::clang::error::Error;
 use crate::clang::find::find;
-use crate::clang::headers::{Gatherer, Scanned};
+use crate::clang::gather::{Gatherer, Scanned};
 use crate::clang::options::Options;
 use crate::clang::prelude::{ATTEMPTS, Prelude, Workshop};
 use crate::clang::probe::Probe;
@@ -13,7 +13,6 @@ use crate::clang::temporary::{TemporaryFolder, sweep};
 use crate::clang::unit::Unit;
 use rekindle_cache_core::artifact::{Compiled, Compiler, Object};
 use rekindle_cache_core::{Digest, DigestBuilder};
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::DirBuilder;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -21,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// The version of what this crate itself adds to the code: a change of it changes every key.
-const BACKEND_VERSION: u64 = 1;
+const BACKEND_VERSION: u64 = 2;
 
 /// Flags of every run: a section for each function and variable, so that a loader leaves out what its roots
 /// do not reach; no files beside the object, and messages that can be read back.
@@ -45,8 +44,6 @@ pub struct ClangCompiler {
     probe: Probe,
     // Given up before the folder that it lies in.
     prelude: Option<Prelude>,
-    /// Paths of the prelude's headers, which count by the fingerprint.
-    known: HashSet<String>,
     scanned: Scanned,
     fingerprint: Digest,
     folder: PathBuf,
@@ -82,6 +79,7 @@ impl ClangCompiler {
         let runner = Runner {
             program: find(options)?,
             directory: options.directory.clone(),
+            search_path: std::env::var_os("PATH").unwrap_or_default(),
             variables: variables
                 .map(|name| (name.clone(), std::env::var_os(name)))
                 .collect(),
@@ -102,10 +100,8 @@ impl ClangCompiler {
         let prelude = prelude.transpose()?;
         let mut builder = DigestBuilder::new("rekindle clang compiler with its headers");
         builder.digest(&key);
-        let mut known = HashSet::new();
         if let Some(prelude) = &prelude {
             builder.digest(&prelude.headers.digest());
-            known.extend(prelude.headers.files.keys().cloned());
             if prelude.headers.has_changed || prelude.headers.is_untold {
                 builder.bytes(&unlike_any_other()?);
             }
@@ -115,7 +111,6 @@ impl ClangCompiler {
             runner,
             probe,
             prelude,
-            known,
             scanned: Scanned::default(),
             fingerprint: builder.finish(),
             folder,
@@ -176,7 +171,7 @@ impl ClangCompiler {
             let gatherer = Gatherer {
                 path: &self.probe.path,
                 directory: &self.options.directory,
-                known: &self.known,
+                known: self.prelude.as_ref().map(|prelude| &prelude.headers.files),
                 scanned: &self.scanned,
                 started,
             };
@@ -219,10 +214,8 @@ impl ClangCompiler {
 
     /// That the compiler's files are those that its fingerprint is of.
     fn check_compiler(&self) -> Result<(), Error> {
-        match self.probe.parts.iter().find(|part| part.is_replaced()) {
-            Some(part) => Err(Error::Replaced {
-                path: part.path.clone(),
-            }),
+        match self.probe.changed() {
+            Some(path) => Err(Error::Replaced { path }),
             None => Ok(()),
         }
     }

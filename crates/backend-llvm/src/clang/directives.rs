@@ -15,6 +15,8 @@ pub(crate) struct Directive {
     pub(crate) is_next: bool,
     /// `__has_include`: whether it is there counts, even if nobody reads it.
     pub(crate) is_question: bool,
+    /// `#embed`: looked for in folders of its own.
+    pub(crate) is_embedded: bool,
 }
 
 /// What a text asks for.
@@ -24,8 +26,9 @@ pub(crate) struct Directives {
     pub(crate) named: Vec<Directive>,
     /// Whether it includes by the value of a macro.
     pub(crate) has_computed: bool,
-    /// Whether it asks for the header in the value of a macro, which nobody reports.
-    pub(crate) asks_computed: bool,
+    /// Whether it asks for the header in the value of a macro, or has the assembler read a file, which nobody
+    /// reports.
+    pub(crate) is_untold: bool,
 }
 
 /// Words before the name of a header, the longer ones first.
@@ -90,25 +93,49 @@ struct Sort {
 /// The directives of `text`.
 pub(crate) fn scan(text: &[u8]) -> Directives {
     let mut found = Directives::default();
-    // A directive may go on in the next line after a backslash; such lines are joined by looking through it.
-    for line in text.split(|byte| *byte == b'\n') {
-        let line = String::from_utf8_lossy(line);
-        // The cheap test first: this sees megabytes of headers.
-        if ["include", "import", "embed"]
-            .iter()
-            .any(|word| line.contains(word))
-        {
-            scan_line(&line, &mut found);
+    let mut lines = text.split(|byte| *byte == b'\n');
+    while let Some(line) = lines.next() {
+        match continued(line) {
+            None => scan_line(line, &mut found),
+            // A line goes on in the next one after a backslash, in the middle of a word too.
+            Some(beginning) => {
+                let mut joined = beginning.to_vec();
+                for line in lines.by_ref() {
+                    let beginning = continued(line);
+                    joined.extend_from_slice(beginning.unwrap_or(line));
+                    if beginning.is_none() {
+                        break;
+                    }
+                }
+                scan_line(&joined, &mut found);
+            }
         }
-    }
-    if contains_split_directive(text) {
-        // Rare, and then nothing is known of the name.
-        found.asks_computed = true;
     }
     found
 }
 
-fn scan_line(line: &str, found: &mut Directives) {
+/// What is before the backslash at the end of a line.
+fn continued(line: &[u8]) -> Option<&[u8]> {
+    line.trim_ascii_end().strip_suffix(b"\\")
+}
+
+fn scan_line(line: &[u8], found: &mut Directives) {
+    let line = String::from_utf8_lossy(line);
+    // The cheap test first: this sees megabytes of headers.
+    if ["include", "import", "embed"]
+        .iter()
+        .any(|word| line.contains(word))
+    {
+        scan_words(&line, found);
+        found.is_untold |= line.split(".include").skip(1).any(|behind| {
+            // The assembler's, and no member's name.
+            behind.starts_with([' ', '\t', '\\', '"'])
+        });
+    }
+    found.is_untold |= line.contains(".incbin");
+}
+
+fn scan_words(line: &str, found: &mut Directives) {
     let mut rest = line;
     let mut before = None;
     while let Some((at, word, sort)) = next_word(rest) {
@@ -121,25 +148,33 @@ fn scan_line(line: &str, found: &mut Directives) {
         if last.is_some_and(is_part_of_a_name) || behind.starts_with(is_part_of_a_name) {
             continue;
         }
-        let is_directive = ahead.trim_end().ends_with(['#', ':']);
-        let argument = behind.trim_start();
-        let argument = match sort.is_question {
-            true => match argument.strip_prefix('(') {
-                Some(argument) => argument.trim_start(),
-                // `#ifdef __has_include` asks for nothing.
-                None => continue,
-            },
-            false => argument,
+        let ahead = ahead.trim_end();
+        let is_directive = ahead.ends_with(['#', ':', '=']) || ahead.ends_with("*/");
+        let Some(mut argument) = behind_comments(behind) else {
+            // A comment that goes on in the next line: the name is behind it.
+            found.is_untold |= is_directive || sort.is_question;
+            continue;
         };
+        if sort.is_question {
+            let asked = argument.strip_prefix('(').map(behind_comments);
+            argument = match asked {
+                Some(Some(asked)) => asked,
+                Some(None) => "",
+                // `#ifdef __has_include` asks for nothing; another name for it may.
+                None => {
+                    found.is_untold |= ahead.contains("define ") || ahead.contains("define\t");
+                    continue;
+                }
+            };
+        }
         let name = match argument.as_bytes().first() {
             Some(b'<') => argument[1..].split_once('>').map(|(name, _)| (name, false)),
             Some(b'"') => argument[1..].split_once('"').map(|(name, _)| (name, true)),
-            Some(letter) if letter.is_ascii_alphabetic() || *letter == b'_' => {
-                found.asks_computed |= sort.is_question;
-                found.has_computed |= is_directive;
+            _ => {
+                found.is_untold |= sort.is_question;
+                found.has_computed |= is_directive && !argument.is_empty();
                 None
             }
-            _ => None,
         };
         if let Some((name, is_quoted)) = name.filter(|(name, _)| !name.is_empty()) {
             found.named.push(Directive {
@@ -147,9 +182,19 @@ fn scan_line(line: &str, found: &mut Directives) {
                 is_quoted,
                 is_next: sort.is_next,
                 is_question: sort.is_question,
+                is_embedded: word.ends_with("embed"),
             });
         }
     }
+}
+
+/// The text behind spaces and comments; `None` where a comment does not end.
+fn behind_comments(text: &str) -> Option<&str> {
+    let mut text = text.trim_start();
+    while let Some(comment) = text.strip_prefix("/*") {
+        text = comment.split_once("*/")?.1.trim_start();
+    }
+    Some(text)
 }
 
 /// The first word in `text` that a header's name may follow.
@@ -159,26 +204,6 @@ fn next_word(text: &str) -> Option<(usize, &'static str, Sort)> {
         Some((at, *word, *sort))
     });
     found.min_by_key(|(at, word, _)| (*at, usize::MAX - word.len()))
-}
-
-/// Whether a directive goes on behind a backslash at the end of a line before its header is named.
-fn contains_split_directive(text: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(text);
-    let mut lines = text.lines();
-    lines.any(|line| {
-        let Some(line) = line.trim_end().strip_suffix('\\') else {
-            return false;
-        };
-        let line = line.trim_end();
-        let line = line.strip_suffix('(').unwrap_or(line).trim_end();
-        let Some(at) = line.rfind(|letter: char| !letter.is_alphanumeric() && letter != '_') else {
-            return false;
-        };
-        let (ahead, word) = line.split_at(at + 1);
-        let is_directive = ahead.trim_end().ends_with('#') && !word.is_empty();
-        let is_named = WORDS.iter().any(|(known, _)| *known == word);
-        is_named && (is_directive || word.starts_with("__has"))
-    })
 }
 
 #[cfg(test)]
@@ -219,12 +244,45 @@ mod tests {
     }
 
     #[test]
+    fn comments_and_ends_of_lines_hide_nothing() {
+        for text in [
+            "#include/**/<x>",
+            "#include /* a */ /* b */ <x>",
+            "#inc\\\nlu\\ \r\nde <x>",
+            "#include \\\n\\\n <x>",
+            "#define f(x) x; \\\n#include <x>",
+        ] {
+            assert_eq!(names(text), ["<x>"], "{text}");
+        }
+        assert_eq!(names("#if __has_include/**/(/**/<x>)"), ["<x>?"]);
+        assert!(scan(b"#/**/include/**/NAME").has_computed);
+        assert!(scan(b"#include \\\n NAME").has_computed);
+    }
+
+    #[test]
     fn what_is_computed_is_said() {
         assert!(scan(b"#include HEADER").has_computed);
+        assert!(scan("#include HÉADER".as_bytes()).has_computed);
+        assert!(scan(b"#include $HEADER").has_computed);
         assert!(!scan(b"the words include HEADER in a comment").has_computed);
-        assert!(scan(b"#if __has_include(HEADER)").asks_computed);
-        assert!(!scan(b"#if defined(__has_include) && 1").asks_computed);
-        assert!(scan(b"#include \\\n <vector>").asks_computed);
-        assert!(!scan(b"#define f(x) include(x); \\\n g(x)").asks_computed);
+        for untold in [
+            "#if __has_include(HEADER)",
+            "#define asked __has_include",
+            "#include /* to be\ncontinued */ <vector>",
+            "#if __has_include(/*\n*/<vector>)",
+            "asm(\".incbin \\\"file\\\"\");",
+            "asm(\".include \\\"file\\\"\");",
+        ] {
+            assert!(scan(untold.as_bytes()).is_untold, "{untold}");
+        }
+        for told in [
+            "#if defined(__has_include) && 1",
+            "#ifdef __has_include",
+            "all.include(one); // and .included",
+            "#include \\\n <vector>",
+            "#define f(x) include(x); \\\n g(x)",
+        ] {
+            assert!(!scan(told.as_bytes()).is_untold, "{told}");
+        }
     }
 }

@@ -13,14 +13,14 @@ use crate::clang::compiler::failure;
 use crate::clang::depfile;
 use crate::clang::diagnostic::{self, Diagnostic};
 use crate::clang::error::Error;
-use crate::clang::headers::{Gatherer, Header, Headers, Scanned, SearchPath};
+use crate::clang::gather::{Gatherer, Scanned};
+use crate::clang::headers::{Header, Headers, SearchPath};
 use crate::clang::options::Options;
 use crate::clang::run::{Runner, read_text};
 use crate::clang::stamp::Stamp;
 use crate::clang::temporary::{TemporaryFolder, is_at};
 use rekindle_cache_core::Digest;
 use rekindle_cache_core::artifact::{file_digest, is_absence};
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -158,7 +158,7 @@ impl Workshop<'_> {
             let gatherer = Gatherer {
                 path: self.search,
                 directory: &self.options.directory,
-                known: &HashSet::new(),
+                known: None,
                 scanned: &Scanned::default(),
                 started,
             };

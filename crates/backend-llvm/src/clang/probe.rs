@@ -2,19 +2,20 @@
 //! takes as long as compiling something small, so the answer is kept for as long as nothing changes that it
 //! depends on.
 
+use crate::clang::command::Command;
+use crate::clang::configurations::Configurations;
 use crate::clang::error::Error;
 use crate::clang::headers::SearchPath;
 use crate::clang::identity::{Part, parts};
 use crate::clang::options::{LEAST_VERSION, Options};
 use crate::clang::run::Runner;
 use crate::clang::temporary::TemporaryFolder;
-use rekindle_cache_core::artifact::file_digest;
 use rekindle_cache_core::{Digest, DigestBuilder};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The first line of a kept answer.
-const TITLE: &str = "rekindle clang probe 1";
+const TITLE: &str = "rekindle clang probe 2";
 
 /// What is known of a clang with certain flags.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,10 +28,10 @@ pub(crate) struct Probe {
     pub(crate) path: SearchPath,
     /// The files that the compiler is made of.
     pub(crate) parts: Vec<Part>,
-    /// Files that it was told its defaults by, as they were.
-    configurations: Vec<(String, Digest)>,
-    /// Folders that it would look for headers in if they were there.
-    missing: Vec<String>,
+    /// By what it was told its defaults.
+    configurations: Configurations,
+    /// What the compiler proper is called with.
+    command: Command,
     /// Folders in which it looks for the system's compiler, with a digest of the names in them.
     installations: Vec<(String, Digest)>,
 }
@@ -44,12 +45,13 @@ impl Probe {
         if may_keep
             && let Ok(text) = std::fs::read_to_string(&kept)
             && let Some(probe) = Self::read(&text, &key(runner, options))
-            && probe.is_current()
+            && probe.changed().is_none()
+            && probe.is_current(&runner.directory)
         {
             return Ok(probe);
         }
         let probe = Self::ask(runner, options, folder)?;
-        if may_keep {
+        if may_keep && probe.may_be_kept() {
             let text = probe.write(&key(runner, options));
             let temporary = TemporaryFolder::new(folder)?;
             let written = temporary.file("probe");
@@ -93,28 +95,34 @@ impl Probe {
             return Err(crate::clang::compiler::failure(&finished));
         }
         // The program that compiles may be another one than the one that was started.
-        if let Some(compiler) = command_of(&finished.said).first()
-            && let Ok(real) = parts(Path::new(compiler))
+        if let Some((compiler, _)) = Command::find(&finished.said)
+            && let Ok(real) = parts(&runner.directory.join(compiler))
         {
-            own.extend(
-                real.into_iter()
-                    .filter(|part| own.iter().all(|own| own.path != part.path))
-                    .collect::<Vec<_>>(),
-            );
+            let is_new = |part: &Part| own.iter().all(|own| own.path != part.path);
+            let real: Vec<_> = real.into_iter().filter(is_new).collect();
+            own.extend(real);
         }
         probe.parts = own;
-        if let Some(replaced) = probe.parts.iter().find(|part| part.is_replaced()) {
-            return Err(Error::Replaced {
-                path: replaced.path.clone(),
-            });
-        }
-        for (path, digest) in &mut probe.configurations {
-            *digest = configuration(path);
-        }
+        let absolute = |path: String| runner.directory.join(path);
+        let (read, folders) = configured(&finished.said, &runner.program);
+        probe.configurations = Configurations::look(
+            read.into_iter().map(absolute).collect(),
+            folders.into_iter().map(absolute).collect(),
+        );
         for (path, digest) in &mut probe.installations {
             *digest = listing(path);
         }
-        Ok(probe)
+        for (path, place) in &mut probe.path.places {
+            *place = runner
+                .directory
+                .join(&*path)
+                .canonicalize()
+                .unwrap_or_default();
+        }
+        match probe.changed() {
+            Some(path) => Err(Error::Replaced { path }),
+            None => Ok(probe),
+        }
     }
 
     /// What clang's `-v` printed; `None` if that was no clang.
@@ -127,20 +135,19 @@ impl Probe {
             ..Self::default()
         };
         let mut into: Option<&mut Vec<String>> = None;
+        let mut named_twice = Vec::new();
         for line in said.lines() {
             let unquoted = |text: &str| text.trim_matches('"').to_owned();
             if let Some(target) = line.strip_prefix("Target: ") {
                 probe.target = target.to_owned();
-            } else if let Some(path) = line.strip_prefix("Configuration file: ") {
-                probe
-                    .configurations
-                    .push((path.to_owned(), file_digest(None)));
             } else if let Some(path) = line.strip_prefix("Selected GCC installation: ") {
                 let folders = Path::new(path).ancestors().skip(1).take(2);
-                let named = folders.map(|folder| (folder.display().to_string(), file_digest(None)));
+                let named = folders.map(|folder| (folder.display().to_string(), listing("")));
                 probe.installations.extend(named);
             } else if let Some(path) = line.strip_prefix("ignoring nonexistent directory ") {
-                probe.missing.push(unquoted(path));
+                probe.path.missing.push(unquoted(path));
+            } else if let Some(path) = line.strip_prefix("ignoring duplicate directory ") {
+                named_twice.push(unquoted(path));
             } else if line.starts_with("#include \"...\" search starts here") {
                 into = Some(&mut probe.path.quoted);
             } else if line.starts_with("#include <...> search starts here") {
@@ -151,36 +158,65 @@ impl Probe {
                 list.push(folder.to_owned());
             }
         }
-        let command = command_of(said);
-        for pair in command.windows(2) {
-            match pair {
-                [flag, value] if flag == "-target-cpu" => probe.cpu.clone_from(value),
-                [flag, value] if flag == "-target-feature" => probe.features.push(value.clone()),
-                _ => {}
-            }
-        }
+        let path = &mut probe.path;
+        let searched = path.quoted.iter().chain(&path.angled).cloned();
+        let places = searched.chain(named_twice);
+        path.places = places.map(|path| (path, PathBuf::new())).collect();
+        let command = Command::find(said).map(|(_, command)| command);
+        probe.set_command(command.unwrap_or_default());
         Some(probe)
     }
 
-    /// Whether asking again would give the same, as far as that can be seen without asking.
-    fn is_current(&self) -> bool {
-        !self.parts.is_empty()
-            && !self.parts.iter().any(Part::is_replaced)
-            && self
-                .configurations
-                .iter()
-                .all(|(path, digest)| configuration(path) == *digest)
-            && self
-                .installations
-                .iter()
-                .all(|(path, digest)| listing(path) == *digest)
-            && !self.missing.iter().any(|path| Path::new(path).exists())
-            && self
+    /// Notes the command, and what it says.
+    fn set_command(&mut self, command: Command) {
+        let owned = |text: &str| text.to_owned();
+        self.cpu = command
+            .values("-target-cpu")
+            .last()
+            .map_or_else(String::new, owned);
+        self.features = command.values("-target-feature").map(owned).collect();
+        self.path.embedded = command.behind("--embed-dir=").map(owned).collect();
+        let forced = ["-include", "-imacros"];
+        let forced = forced.iter().flat_map(|option| command.values(option));
+        self.path.forced = forced.map(owned).collect();
+        let is_special = |folder: &String| {
+            folder.ends_with(" (framework directory)") || folder.ends_with(" (headermap)")
+        };
+        self.path.is_untold = command.0.is_empty()
+            || command.is_untold()
+            || self
                 .path
                 .quoted
                 .iter()
                 .chain(&self.path.angled)
-                .all(|path| Path::new(path).exists())
+                .any(is_special);
+        self.command = command;
+    }
+
+    /// The file that is not what it was when clang was asked.
+    pub(crate) fn changed(&self) -> Option<PathBuf> {
+        let part = self.parts.iter().find(|part| part.is_replaced());
+        let part = part.map(|part| part.path.clone());
+        part.or_else(|| self.configurations.changed())
+    }
+
+    /// Whether the answer is the same for all who ask the same question, and can be written in lines.
+    fn may_be_kept(&self) -> bool {
+        let path = &self.path;
+        let places = path.places.iter().map(|(_, place)| place);
+        !self.configurations.is_own
+            && self.command.0.iter().all(|word| !word.contains('\n'))
+            && places.into_iter().all(|place| place.to_str().is_some())
+    }
+
+    /// Whether asking again would give the same, as far as that can be seen without asking.
+    fn is_current(&self, directory: &Path) -> bool {
+        !self.parts.is_empty()
+            && self
+                .installations
+                .iter()
+                .all(|(path, digest)| listing(path) == *digest)
+            && self.path.is_current(directory)
     }
 
     /// Adds what reaches the code to a digest: which files they are does not, what is in them does.
@@ -200,10 +236,8 @@ impl Probe {
         for part in &self.parts {
             builder.digest(&part.digest);
         }
-        builder.list(self.configurations.len());
-        for (path, digest) in &self.configurations {
-            builder.text(path).digest(digest);
-        }
+        self.configurations.digest(builder);
+        self.command.digest(builder);
     }
 
     fn write(&self, key: &Digest) -> String {
@@ -218,8 +252,6 @@ impl Probe {
         };
         add("version", &[&self.version]);
         add("target", &[&self.target]);
-        add("cpu", &[&self.cpu]);
-        self.features.iter().for_each(|one| add("feature", &[one]));
         self.path
             .quoted
             .iter()
@@ -228,9 +260,16 @@ impl Probe {
             .angled
             .iter()
             .for_each(|one| add("angled", &[one]));
-        self.missing.iter().for_each(|one| add("missing", &[one]));
-        for (path, digest) in &self.configurations {
+        let missing = self.path.missing.iter();
+        missing.for_each(|one| add("missing", &[one]));
+        for (path, place) in &self.path.places {
+            add("place", &[path, &place.display().to_string()]);
+        }
+        for (path, digest) in &self.configurations.files {
             add("configuration", &[&digest.to_string(), path]);
+        }
+        for (path, digest) in &self.configurations.folders {
+            add("configurations", &[&digest.to_string(), path]);
         }
         for (path, digest) in &self.installations {
             add("installations", &[&digest.to_string(), path]);
@@ -242,6 +281,8 @@ impl Probe {
                 &[&part.stamp.to_string(), &part.digest.to_string(), &path],
             );
         }
+        let words = self.command.0.iter();
+        words.for_each(|word| add("word", &[word]));
         add("end", &[]);
         text
     }
@@ -253,6 +294,7 @@ impl Probe {
             return None;
         }
         let mut probe = Self::default();
+        let mut command = Command::default();
         for line in lines {
             let (name, value) = line.split_once('\t').unwrap_or((line, ""));
             let owned = value.to_owned();
@@ -264,12 +306,16 @@ impl Probe {
                 "key" if value.parse() == Ok(*key) => {}
                 "version" => probe.version = owned,
                 "target" => probe.target = owned,
-                "cpu" => probe.cpu = owned,
-                "feature" => probe.features.push(owned),
                 "quoted" => probe.path.quoted.push(owned),
                 "angled" => probe.path.angled.push(owned),
-                "missing" => probe.missing.push(owned),
-                "configuration" => probe.configurations.push(with_digest()?),
+                "missing" => probe.path.missing.push(owned),
+                "place" => {
+                    let (path, place) = value.split_once('\t')?;
+                    probe.path.places.push((path.to_owned(), place.into()));
+                }
+                "configuration" => probe.configurations.files.push(with_digest()?),
+                "configurations" => probe.configurations.folders.push(with_digest()?),
+                "word" => command.0.push(owned),
                 "installations" => probe.installations.push(with_digest()?),
                 "part" => {
                     let mut fields = value.splitn(3, '\t');
@@ -279,7 +325,10 @@ impl Probe {
                         path: PathBuf::from(fields.next()?),
                     });
                 }
-                "end" => return Some(probe),
+                "end" => {
+                    probe.set_command(command);
+                    return Some(probe);
+                }
                 _ => return None,
             }
         }
@@ -298,6 +347,8 @@ fn key(runner: &Runner, options: &Options) -> Digest {
     for flag in &options.flags {
         builder.text(flag);
     }
+    // A script may find its clang by it.
+    builder.bytes(runner.search_path.as_encoded_bytes());
     runner.digest_variables(&mut builder);
     builder.finish()
 }
@@ -309,49 +360,39 @@ fn version_number(line: &str) -> Option<u32> {
     digits.parse().ok()
 }
 
-/// The arguments of the compiler proper, which the driver prints before it starts it.
-fn command_of(said: &str) -> Vec<String> {
-    let line = said.lines().find(|line| {
-        line.starts_with(' ') && line.contains(" \"-cc1\" ") || line.contains("\" -cc1 ")
-    });
-    line.map_or_else(Vec::new, arguments)
-}
-
-/// Words of a command line as clang prints it: in quotes where they need them.
-fn arguments(line: &str) -> Vec<String> {
-    let (mut words, mut word, mut is_quoted) = (Vec::new(), String::new(), false);
-    let mut letters = line.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '\\' => word.extend(letters.next()),
-            '"' => is_quoted = !is_quoted,
-            ' ' if !is_quoted => {
-                if !word.is_empty() {
-                    words.push(std::mem::take(&mut word));
-                }
-            }
-            other => word.push(other),
-        }
-    }
-    words.extend((!word.is_empty()).then_some(word));
-    words
-}
-
-fn configuration(path: &str) -> Digest {
-    file_digest(std::fs::read(path).ok().as_deref())
+/// The files with defaults that clang says it has read, and the folders that it looks for such files in.
+fn configured(said: &str, program: &Path) -> (Vec<String>, Vec<String>) {
+    let behind = |beginning: &'static str| {
+        let lines = said.lines();
+        lines.filter_map(move |line| line.strip_prefix(beginning).map(str::to_owned))
+    };
+    let real = program.canonicalize();
+    let own = [Some(program), real.as_deref().ok()];
+    let own = own.into_iter().flatten().filter_map(Path::parent);
+    let folders = behind("InstalledDir: ")
+        .chain(behind("System configuration file directory: "))
+        .chain(behind("User configuration file directory: "))
+        .chain(own.map(|folder| folder.display().to_string()));
+    (behind("Configuration file: ").collect(), folders.collect())
 }
 
 /// The digest of the names in a folder.
 fn listing(path: &str) -> Digest {
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
-    names.sort();
+    let names = listed(path);
     let mut builder = DigestBuilder::new("rekindle names in a folder");
     builder.list(names.len());
     for name in &names {
         builder.bytes(name.as_encoded_bytes());
     }
     builder.finish()
+}
+
+/// The names in a folder, in order.
+pub(crate) fn listed(path: &str) -> Vec<OsString> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
+    names.sort();
+    names
 }
 
 #[cfg(test)]
@@ -362,10 +403,14 @@ mod tests {
 Debian clang version 22.1.8 (1~deb12u1)
 Target: x86_64-pc-linux-gnu
 Thread model: posix
+InstalledDir: /usr/lib/llvm 22/bin
 Configuration file: /etc/clang/clang.cfg
 Selected GCC installation: /usr/lib/gcc/x86_64-linux-gnu/12
  (in-process)
- \"/usr/lib/llvm 22/bin/clang\" -cc1 -triple x86_64 -target-cpu x86-64-v3 -target-feature +avx2 -I inc
+ \"/usr/lib/llvm 22/bin/clang\" -cc1 -triple x86_64 -target-cpu x86-64-v3 -target-feature +avx2 -I inc \
+    -include x.h --embed-dir=data -o /tmp/x -
+ignoring duplicate directory \"inc/../inc\"
+  as it is a non-system directory that duplicates a system directory
 ignoring nonexistent directory \"/include\"
 #include \"...\" search starts here:
  quoted
@@ -386,8 +431,13 @@ End of search list.
         );
         assert_eq!(probe.path.quoted, ["quoted"]);
         assert_eq!(probe.path.angled, ["inc", "/usr/include"]);
-        assert_eq!(probe.missing, ["/include"]);
-        assert_eq!(command_of(SAID)[0], "/usr/lib/llvm 22/bin/clang");
+        assert_eq!(probe.path.missing, ["/include"]);
+        assert_eq!(probe.path.places.len(), 4, "{:?}", probe.path.places);
+        assert_eq!(probe.path.forced, ["x.h"]);
+        assert_eq!(probe.path.embedded, ["data"]);
+        let (read, folders) = configured(SAID, Path::new("/own/bin/clang"));
+        assert_eq!(read, ["/etc/clang/clang.cfg"]);
+        assert_eq!(folders, ["/usr/lib/llvm 22/bin", "/own/bin"]);
         let key = Digest::of("test", b"key");
         let text = probe.write(&key);
         assert_eq!(Probe::read(&text, &key), Some(probe));

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct Runner {
     pub(crate) program: PathBuf,
     pub(crate) directory: PathBuf,
+    /// `PATH` when the compiler was made.
+    pub(crate) search_path: OsString,
     /// Variables that the caller passes on, with their values.
     pub(crate) variables: Vec<(String, Option<OsString>)>,
     pub(crate) time_limit: Duration,
@@ -70,8 +72,8 @@ impl Runner {
             .stdout(Stdio::null())
             .stderr(messages)
             .process_group(0);
-        if let Some(path) = std::env::var_os("PATH") {
-            command.env("PATH", path);
+        if !self.search_path.is_empty() {
+            command.env("PATH", &self.search_path);
         }
         for (name, value) in &self.variables {
             if let Some(value) = value {

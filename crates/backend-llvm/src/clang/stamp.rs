@@ -32,6 +32,12 @@ impl Stamp {
         content >= limit || change >= limit
     }
 
+    /// Whether what changed last, changed the content as well.
+    pub(crate) fn is_of_content(&self) -> bool {
+        let Self([_, _, _, content, change]) = *self;
+        content == change
+    }
+
     /// Adds the stamp to a digest.
     pub(crate) fn digest(&self, builder: &mut DigestBuilder) {
         builder.text(&self.to_string());
