@@ -79,6 +79,18 @@ pub(crate) struct Piece {
     size: u32,
 }
 
+impl Piece {
+    /// The piece of `size` bytes that begins at word `start`: a part of one that was kept.
+    pub(crate) fn at(start: u32, size: u32) -> Self {
+        Self { start, size }
+    }
+
+    /// The word that it begins at.
+    pub(crate) fn start(self) -> u32 {
+        self.start
+    }
+}
+
 impl Arena {
     /// Keeps a piece of `size` bytes, which are zero until `write` fills them. `None` if there is no room.
     pub(crate) fn keep(&self, size: usize, write: impl FnOnce(&mut [u8])) -> Option<Piece> {

@@ -199,7 +199,7 @@ impl<B: Backend> Session<B> {
         if !kept.improver().is_some_and(Jobs::has_room) {
             return false;
         }
-        let recorder = Recorder::new(host, &self.definitions, &self.outside);
+        let recorder = Recorder::new(host, self.unadmitted(), &self.outside);
         let Ok(compilation) = compile(&recorder) else {
             return false;
         };

@@ -1,11 +1,12 @@
 //! A cache opened for one host program, and the sessions that evaluate on it.
 
 use crate::better::{BetterCompiler, BetterListener, Improving};
-use crate::definitions::Definitions;
+use crate::definitions::{Definitions, Numbers, Verdicts};
 use crate::error::HookError;
 use crate::explain::Explainer;
 use crate::host::SymbolTable;
 use crate::kept::Kept;
+use crate::lanes::{Apart, Lanes};
 use crate::modules::{module_of, modules};
 use crate::outside::Outside;
 use crate::process::{Process, Provider};
@@ -24,7 +25,7 @@ use rekindle_cache_core::store::{Limits, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// A compiler with what runs its objects.
@@ -329,11 +330,13 @@ impl<B: Backend> Cache<B> {
 
     /// Starts a session: the definitions of one runtime instance, which know nothing of another's.
     pub fn session(self: &Arc<Self>) -> Session<B> {
-        let definitions = Definitions::new();
+        let definitions = Definitions::default();
         Session {
             cache: Arc::clone(self),
             verdicts: definitions.verdicts(),
-            definitions: Mutex::new(definitions),
+            names: definitions.numbers(),
+            known: Lanes::default(),
+            definitions: Apart(Mutex::new(definitions)),
             shared: Shared::default(),
             outside: Outside::default(),
             counters: self.ledger.open(),
@@ -395,9 +398,13 @@ impl<B: Backend> Cache<B> {
 /// One runtime instance on a cache: which definitions it has, and what came of them.
 pub struct Session<B: Backend> {
     pub(crate) cache: Arc<Cache<B>>,
-    pub(crate) definitions: Mutex<Definitions>,
+    definitions: Apart<Mutex<Definitions>>,
     /// Counts the verdicts of definitions that were given up.
     pub(crate) verdicts: Arc<AtomicU64>,
+    /// The names of the definitions.
+    pub(crate) names: Arc<Numbers>,
+    /// What threads know of verdicts without asking for the definitions.
+    pub(crate) known: Lanes<Mutex<Verdicts>>,
     pub(crate) shared: Shared,
     pub(crate) outside: Outside,
     pub(crate) counters: Arc<Counters>,
@@ -407,6 +414,20 @@ impl<B: Backend> Session<B> {
     /// The cache that this session evaluates on.
     pub fn cache(&self) -> &Arc<Cache<B>> {
         &self.cache
+    }
+
+    /// The definitions, with all names that this thread knows. Every thread asks for them in every evaluation,
+    /// so that nobody keeps them for long.
+    #[inline]
+    pub(crate) fn definitions(&self) -> MutexGuard<'_, Definitions> {
+        let mut definitions = crate::lock(&self.definitions.0);
+        definitions.admit();
+        definitions
+    }
+
+    /// The definitions, for who asks them for the names that it has.
+    pub(crate) fn unadmitted(&self) -> &Mutex<Definitions> {
+        &self.definitions.0
     }
 
     /// Begins a validation epoch: files and environment variables that code depends on are looked at again.
@@ -419,7 +440,7 @@ impl<B: Backend> Session<B> {
     /// Says that the host gave `name` another value by itself, and not by evaluating a definition: what
     /// runs at compile time and reaches it is not recorded from now on, until it is defined again.
     pub fn changed(&self, name: &str) {
-        let mut definitions = crate::lock(&self.definitions);
+        let mut definitions = self.definitions();
         let id = definitions.number(name);
         definitions.change(id);
     }

@@ -30,7 +30,7 @@ impl<B: Backend> Session<B> {
         outcome: &mut Outcome,
     ) -> Result<Loaded<B>, EvalError<E>> {
         let began = Instant::now();
-        let recorder = Recorder::new(host, &self.definitions, &self.outside);
+        let recorder = Recorder::new(host, self.unadmitted(), &self.outside);
         let compilation = compile(&recorder).map_err(EvalError::Host)?;
         let mut recorded = recorder.finish();
         if let (Some(reason), Some(_)) = (recorded.bypass.take(), &self.cache.kept) {
@@ -122,15 +122,14 @@ impl<B: Backend> Session<B> {
         let loaded = Loaded {
             running: Running::Kept(code),
             factory,
-            names: self.names(compilation, object),
+            names: self.names_of(compilation, object),
             origin: None,
             tier: BASE,
         };
         Ok((loaded, bindings.libraries()))
     }
 
-    pub(crate) fn names<U>(&self, compilation: &Compilation<U>, object: Digest) -> Names {
-        let mut definitions = crate::lock(&self.definitions);
+    pub(crate) fn names_of<U>(&self, compilation: &Compilation<U>, object: Digest) -> Names {
         let Compilation {
             defines,
             defines_later,
@@ -143,7 +142,7 @@ impl<B: Backend> Session<B> {
             defines.iter().map(String::as_str),
             defines_later.iter().map(String::as_str),
             references.iter().map(String::as_str),
-            |name| definitions.number(name),
+            |name| self.names.number(name),
         )
     }
 }

@@ -17,14 +17,17 @@
 //! again. Nothing that reaches a volatile definition has a behaviour digest, so what it did at compile
 //! time makes a bypass. The same holds for a name whose factory is running at this moment.
 
+mod nodes;
 mod numbers;
 mod put_off;
+mod verdicts;
 
+pub(crate) use numbers::Numbers;
 pub use put_off::Ordinal;
+pub(crate) use verdicts::Verdicts;
 
-use numbers::Numbers;
+use nodes::Parts;
 use put_off::Waiting;
-use rekindle_cache_core::pages::make_room;
 use rekindle_cache_core::{Digest, DigestBuilder};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -51,15 +54,17 @@ pub(crate) enum Standing {
 /// The names of a session and the code behind them.
 #[derive(Debug, Default)]
 pub(crate) struct Definitions {
-    numbers: Numbers,
-    nodes: Vec<Node>,
-    /// How many nodes there may be before more memory is made present for them.
-    room: usize,
+    numbers: Arc<Numbers>,
+    /// Of the names that have been met here; of others on [`admit`](Self::admit).
+    nodes: Parts<Node>,
     /// Marks the nodes of the walk under way.
     walk: u32,
     /// What the last walk reached, kept for its memory.
     reached: Vec<NameId>,
     waiting: Waiting,
+    /// Names that are missing among the referrers of what they refer to, [`MOST_UNLINKED`] at most. A program that is
+    /// being loaded defines one thing after the other, and mostly nobody asks who refers to what.
+    unlinked: Vec<NameId>,
     /// Counts the verdicts that were given up: as long as it stays, each that was asked for stands.
     verdicts: Arc<AtomicU64>,
 }
@@ -79,7 +84,10 @@ struct Node {
     /// Bytes of the code that defined it; of several names the first has them all.
     code_bytes: usize,
     references: Edges,
+    /// Without those that are not linked.
     referrers: Edges,
+    /// Something has referred to it.
+    is_referred: bool,
     /// Most definitions of a program are reached by nothing that runs at compile time, and have none.
     digests: Option<Box<Digests>>,
     visited: u32,
@@ -95,30 +103,29 @@ struct Digests {
     verdict: Option<Result<Digest, NameId>>,
 }
 
-/// Names that there is room for from the start, which takes memory only as they come. Many allocators move
-/// what is so large without copying it.
-const ROOM: usize = 1 << 10;
+/// How many names are not linked at most: whoever asks first waits for some tenths of a millisecond.
+const MOST_UNLINKED: usize = if cfg!(test) { 3 } else { 4096 };
 
 impl Definitions {
-    /// No names, and room for those of a small program: what grows later grows in the time of one definition.
-    pub(crate) fn new() -> Self {
-        let mut definitions = Self::default();
-        definitions.numbers.reserve(ROOM);
-        definitions.nodes.reserve(ROOM);
-        definitions.room = ROOM;
-        definitions
-    }
-
     /// The number of `name`, which is new if nobody asked before.
     pub(crate) fn number(&mut self, name: &str) -> NameId {
-        let (id, is_new) = self.numbers.number(name);
-        if is_new {
-            if self.nodes.len() >= self.room {
-                self.room = make_room(&mut self.nodes);
-            }
+        let id = self.numbers.number(name);
+        self.admit();
+        id
+    }
+
+    /// The names, whose numbers can be asked for without asking for the definitions.
+    pub(crate) fn numbers(&self) -> Arc<Numbers> {
+        Arc::clone(&self.numbers)
+    }
+
+    /// Takes in all names that have numbers: to be called before any is used here that somebody was given by
+    /// [`Numbers`] itself.
+    #[inline]
+    pub(crate) fn admit(&mut self) {
+        while self.nodes.len() < self.numbers.count() {
             self.nodes.push(Node::default());
         }
-        id
     }
 
     /// The names of these numbers, for people.
@@ -159,16 +166,19 @@ impl Definitions {
 
     fn define(&mut self, name: NameId, object: Digest, references: &[NameId], standing: Standing) {
         let volatile = standing == Standing::Volatile;
-        let node = &self.nodes[name.index()];
-        let is_new = !node.has_been_something();
         // Otherwise nothing has been made of what it was, as with most definitions of a program that is
         // being loaded, and digesting that would be in vain.
-        let is_reached = !node.referrers.is_empty() || references.contains(&name);
+        let is_reached = self.has_referrers(name) || references.contains(&name);
+        let node = &self.nodes[name.index()];
+        let is_new = !node.has_been_something();
         if !is_reached && node.references[..] == *references && node.put_off.is_none() {
             // As before, at most with another object: no edge changes, and no past but its own.
             let node = &mut self.nodes[name.index()];
             node.become_value(object, volatile);
             return;
+        }
+        if is_reached || !node.references.is_empty() {
+            self.link();
         }
         // Even the same code gives a new value, which is not the old one to whoever compares them.
         let was = is_reached.then(|| self.pass_on(name));
@@ -205,20 +215,56 @@ impl Definitions {
         for holder in holders {
             let added = add_missing(&mut self.nodes[holder.index()].references, &reached);
             for reference in added {
-                self.nodes[reference.index()].referrers.push(holder);
+                let node = &mut self.nodes[reference.index()];
+                node.is_referred = true;
+                node.referrers.push(holder);
             }
         }
         own
     }
 
+    /// `name`, which is linked to nothing, refers to these from now on.
     fn refer(&mut self, name: NameId, references: Edges) {
         for &reference in &references {
-            let referrers = &mut self.nodes[reference.index()].referrers;
-            if referrers.last() != Some(&name) {
-                referrers.push(name);
+            let node = &mut self.nodes[reference.index()];
+            // Others read the same memory as long as nobody writes to it.
+            if !node.is_referred {
+                node.is_referred = true;
             }
         }
+        let is_any = !references.is_empty();
         self.nodes[name.index()].references = references;
+        if is_any {
+            self.unlinked.push(name);
+            if self.unlinked.len() >= MOST_UNLINKED {
+                self.link();
+            }
+        }
+    }
+
+    /// Completes the referrers of all names.
+    fn link(&mut self) {
+        let mut unlinked = std::mem::take(&mut self.unlinked);
+        for name in unlinked.drain(..) {
+            let references = std::mem::take(&mut self.nodes[name.index()].references);
+            for reference in &references {
+                let referrers = &mut self.nodes[reference.index()].referrers;
+                if referrers.last() != Some(&name) {
+                    referrers.push(name);
+                }
+            }
+            self.nodes[name.index()].references = references;
+        }
+        self.unlinked = unlinked;
+    }
+
+    /// Whether anything refers to `name`. If so, all referrers are complete.
+    fn has_referrers(&mut self, name: NameId) -> bool {
+        if !self.nodes[name.index()].is_referred {
+            return false;
+        }
+        self.link();
+        !self.nodes[name.index()].referrers.is_empty()
     }
 
     /// Takes back that `name` refers to anything.
@@ -271,7 +317,7 @@ impl Definitions {
     ///
     /// # Errors
     /// The name of the volatile definition that `name` reaches.
-    pub(crate) fn behaviour(&mut self, name: NameId) -> Result<Digest, &str> {
+    pub(crate) fn behaviour(&mut self, name: NameId) -> Result<Digest, String> {
         self.verdict(name).map_err(|id| self.numbers.name(id))
     }
 
@@ -289,7 +335,7 @@ impl Definitions {
                 let mut leaves: Vec<Digest> = reached.iter().map(|&id| self.leaf(id)).collect();
                 leaves.sort_unstable();
                 let mut builder = DigestBuilder::new("rekindle behaviour");
-                builder.text(self.numbers.name(name));
+                builder.text(&self.numbers.name(name));
                 builder.list(leaves.len());
                 for leaf in &leaves {
                     builder.digest(leaf);
@@ -310,7 +356,7 @@ impl Definitions {
             return leaf;
         }
         let mut builder = DigestBuilder::new("rekindle definition");
-        builder.text(self.numbers.name(id));
+        builder.text(&self.numbers.name(id));
         for part in [node.object.as_ref(), node.past()] {
             match part {
                 Some(digest) => builder.number(1).digest(digest),
@@ -324,6 +370,7 @@ impl Definitions {
 
     /// Before `name` changes: makes what it was a part of the past of all that reached it, and gives it.
     fn pass_on(&mut self, name: NameId) -> Result<Digest, NameId> {
+        self.link();
         self.give_up(name);
         let was = self.verdict(name);
         // Nobody has been told.
@@ -347,7 +394,7 @@ impl Definitions {
     }
 
     fn forget_verdicts(&mut self, name: NameId) {
-        if self.nodes[name.index()].referrers.is_empty() {
+        if !self.has_referrers(name) {
             self.give_up(name);
             return;
         }

@@ -164,11 +164,11 @@ impl<B: Backend> Session<B> {
         origin: Option<Origin>,
         host: &dyn Host,
     ) -> Evaluated<'s, B> {
-        let mut definitions = crate::lock(&self.definitions);
+        let mut definitions = self.definitions();
         if definitions.has_put_off() {
             drop(definitions);
             self.catch_up_before(held.names(), host);
-            definitions = crate::lock(&self.definitions);
+            definitions = self.definitions();
         }
         for &name in held.names().defines() {
             definitions.begin(name);
@@ -263,7 +263,7 @@ impl<B: Backend> Ending<'_, B> {
             Held::Own(loaded) => (loaded.running.size(), false),
             Held::Shared(_) => (0, true),
         };
-        let mut definitions = crate::lock(&self.session.definitions);
+        let mut definitions = self.session.definitions();
         let superseded = definitions.replace_code(names.defines(), names.object, bytes, is_shared);
         match names.put_off {
             Some(ordinal) => {

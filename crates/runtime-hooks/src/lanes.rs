@@ -47,7 +47,7 @@ pub(crate) struct Lanes<T> {
 /// Shares no line of memory with anything else, nor a pair of lines, which some processors fetch at once.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Apart<T>(T);
+pub(crate) struct Apart<T>(pub(crate) T);
 
 impl<T> Default for Lanes<T> {
     fn default() -> Self {

@@ -2,7 +2,7 @@
 
 use crate::cache::{Backend, Session};
 use crate::compilation::Compilation;
-use crate::definitions::Definitions;
+use crate::definitions::{Definitions, NameId, Numbers};
 use crate::evaluate::{Loaded, Running};
 use crate::flights::{EXPENSIVE, Lead, ProcessLock, ProcessTurn, Turn};
 use crate::host::{Bindings, Host};
@@ -22,7 +22,9 @@ use rekindle_cache_core::metadata::{
     ArchivedSideTableRecord, BASE, BETTER, NameRole,
 };
 use rekindle_cache_core::store::{Found, Record, Store};
+use smallvec::SmallVec;
 use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Why a record that was there is no hit, and whether its bytes are to blame.
@@ -310,7 +312,7 @@ impl<B: Backend> Session<B> {
             host.side_table(&table.name, &table.bytes);
         }
         self.counters.saved(metadata.entry.compile_ns.to_native());
-        let names = self.names(compilation, Digest(metadata.entry.object_digest));
+        let names = self.names_of(compilation, Digest(metadata.entry.object_digest));
         let loaded = Loaded {
             running,
             factory,
@@ -367,7 +369,7 @@ impl<B: Backend> Session<B> {
         let loaded = Loaded {
             running,
             factory,
-            names: names.unwrap_or_else(|| names_of(&mut crate::lock(&self.definitions), entry)),
+            names: names.unwrap_or_else(|| names_of(&self.names, entry)),
             origin,
             tier: entry.tier,
         };
@@ -411,8 +413,7 @@ impl<B: Backend> Session<B> {
         Ok((Running::Kept(code), factory))
     }
 
-    /// Whether dependencies are what they were. If so, gives the names of `entry`, which are entered while the
-    /// definitions are at hand: they are every thread's.
+    /// Whether dependencies are what they were. If so, gives the names of `entry`.
     ///
     /// # Errors
     /// The first dependency that is not what it was.
@@ -425,19 +426,12 @@ impl<B: Backend> Session<B> {
         let is_behaviour = |dependency: &ArchivedDependencyRecord| {
             dependency.kind() == Some(DependencyKind::Behaviour)
         };
-        let mut names = None;
-        let mut definitions = crate::lock(&self.definitions);
-        let changed = dependencies.clone().enumerate().find_map(|(place, it)| {
-            if !is_behaviour(it) {
-                return None;
-            }
-            let is = behaviour(&mut definitions, &it.name);
-            (is != Some(it.digest())).then_some((place, is))
-        });
-        if changed.is_none() {
-            names = entry.map(|entry| names_of(&mut definitions, entry));
-        }
-        drop(definitions);
+        let behaviours = dependencies.clone().enumerate();
+        let behaviours = behaviours.filter(|(_, dependency)| is_behaviour(dependency));
+        let changed = match self.are_known(behaviours.clone()) {
+            true => None,
+            false => self.find_changed(behaviours),
+        };
         // The host is asked without the lock, and only for those that come before.
         let before = changed.map_or(usize::MAX, |(place, _)| place);
         for dependency in dependencies.clone().take(before) {
@@ -454,8 +448,52 @@ impl<B: Backend> Session<B> {
         }
         match changed.and_then(|(place, is)| Some((dependencies.nth(place)?, is))) {
             Some((dependency, is)) => Err(stale(dependency, DependencyKind::Behaviour, is)),
-            None => Ok(names),
+            None => Ok(entry.map(|entry| names_of(&self.names, entry))),
         }
+    }
+
+    /// Whether this thread knows that behaviours are what they were, without asking for the definitions.
+    #[inline]
+    fn are_known<'r>(
+        &self,
+        mut behaviours: impl Iterator<Item = (usize, &'r ArchivedDependencyRecord)>,
+    ) -> bool {
+        // Before anything that is known is looked at: it all stood then.
+        let now = self.verdicts.load(Ordering::Acquire);
+        let known = crate::lock(self.known.mine());
+        behaviours.all(|(_, dependency)| {
+            let name = self.names.number(&dependency.name);
+            known.get(now, name) == Some(dependency.digest())
+        })
+    }
+
+    /// The first of these behaviours that is not what it was, with the one that it is. What this thread is told, it
+    /// knows from now on.
+    #[cold]
+    fn find_changed<'r>(
+        &self,
+        behaviours: impl Iterator<Item = (usize, &'r ArchivedDependencyRecord)>,
+    ) -> Option<(usize, Option<Digest>)> {
+        let mut definitions = self.definitions();
+        let mut told: SmallVec<[(NameId, Digest); 4]> = SmallVec::new();
+        let mut changed = None;
+        for (place, dependency) in behaviours {
+            let name = definitions.number(&dependency.name);
+            let is = behaviour(&mut definitions, name);
+            told.extend(is.map(|is| (name, is)));
+            if is != Some(dependency.digest()) {
+                changed = Some((place, is));
+                break;
+            }
+        }
+        // It changes only while the definitions are held.
+        let stamp = self.verdicts.load(Ordering::Acquire);
+        drop(definitions);
+        let mut known = crate::lock(self.known.mine());
+        for (name, is) in told {
+            known.put(stamp, name, is);
+        }
+        changed
     }
 
     /// The digest that a dependency has at this moment; `None` if it has none, or it cannot be told.
@@ -483,11 +521,10 @@ impl<B: Backend> Session<B> {
 }
 
 /// The behaviour that a name has at this moment, if it has one. What stands against it is wanted then.
-fn behaviour(definitions: &mut Definitions, name: &str) -> Option<Digest> {
-    let id = definitions.number(name);
-    let behaviour = definitions.behaviour(id).ok();
+fn behaviour(definitions: &mut Definitions, name: NameId) -> Option<Digest> {
+    let behaviour = definitions.behaviour(name).ok();
     if behaviour.is_none() {
-        definitions.want(id);
+        definitions.want(name);
     }
     behaviour
 }
@@ -506,14 +543,14 @@ fn stale(
     }))
 }
 
-fn names_of(definitions: &mut Definitions, entry: &ArchivedEntry) -> Names {
+fn names_of(names: &Numbers, entry: &ArchivedEntry) -> Names {
     Names::new(
         Digest(entry.object_digest),
         entry.names.len(),
         entry.names(NameRole::Defined),
         entry.names(NameRole::DefinedLater),
         entry.names(NameRole::Referred),
-        |name| definitions.number(name),
+        |name| names.number(name),
     )
 }
 

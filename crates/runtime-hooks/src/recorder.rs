@@ -71,7 +71,7 @@ impl<'a> Recorder<'a> {
             Err(reaches) => {
                 let reason = BypassReason::Volatile {
                     ran: name.to_owned(),
-                    reaches: reaches.to_owned(),
+                    reaches,
                 };
                 self.set_bypass(reason);
             }

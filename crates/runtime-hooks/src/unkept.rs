@@ -41,7 +41,7 @@ impl<B: Backend> Session<B> {
         Ok(Loaded {
             running: Running::Unkept(code),
             factory,
-            names: self.names(compilation, digest),
+            names: self.names_of(compilation, digest),
             origin: None,
             tier: BASE,
         })

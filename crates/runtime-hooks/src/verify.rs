@@ -78,7 +78,7 @@ impl<B: Backend> Session<B> {
         if !kept.verifier().has_room() {
             return;
         }
-        let recorder = Recorder::new(host, &self.definitions, &self.outside);
+        let recorder = Recorder::new(host, self.unadmitted(), &self.outside);
         let unit = match compile(&recorder) {
             Ok(compilation) => match recorder.finish().bypass {
                 None => Ok(compilation.unit.into_unit()),

@@ -132,7 +132,7 @@ where
                 Ok((Held::Shared(_), _)) => return Err(Outcome::Miss(MissReason::New)),
                 Err((refusal, _lead)) => refusal,
             };
-            let wanted = crate::lock(&self.definitions).take_wanted();
+            let wanted = self.definitions().take_wanted();
             // What the host cannot make up for is no reason to ask again.
             if wanted.is_empty() || wanted == before {
                 return Err(refusal);
@@ -152,7 +152,7 @@ where
         mut outcome: Outcome,
     ) -> Result<PutOff<B>, EvalError<E>> {
         let began = Instant::now();
-        let recorder = Recorder::new(host, &self.definitions, &self.outside);
+        let recorder = Recorder::new(host, self.unadmitted(), &self.outside);
         let compilation = compile(&recorder).map_err(EvalError::Host)?;
         let mut recorded = recorder.finish();
         if let (Some(reason), Some(_)) = (recorded.bypass.take(), &self.cache.kept) {
@@ -183,7 +183,7 @@ where
         }
         let (source, compilation) = split(compilation);
         // Its object is not there yet, and is not asked for before it is.
-        let names = self.names(&compilation, Digest([0; 32]));
+        let names = self.names_of(&compilation, Digest([0; 32]));
         let ordinal = self.put_off(names.as_ref(), host);
         let coming = Coming {
             awaited: crew.take_on(source, &compilation.factory),
@@ -222,7 +222,7 @@ where
 
     fn put_off(&self, names: NamesRef<'_>, host: &dyn Host) -> Ordinal {
         self.catch_up_before(names, host);
-        let mut definitions = crate::lock(&self.definitions);
+        let mut definitions = self.definitions();
         let ordinal = definitions.put_off(names.defines(), names.references());
         for &name in names.defines_later() {
             definitions.set_by_calls(name);
@@ -234,7 +234,7 @@ where
     #[cold]
     pub(crate) fn catch_up_before(&self, names: NamesRef<'_>, host: &dyn Host) {
         for &name in names.defines() {
-            let needed = crate::lock(&self.definitions).needed_before(name, names.references());
+            let needed = self.definitions().needed_before(name, names.references());
             if !needed.is_empty() {
                 host.catch_up(&needed);
             }
@@ -353,7 +353,7 @@ where
             return Err(EvalError::Compile("it could not be compiled before".into()));
         };
         let defines = loaded.names.as_ref().defines();
-        if crate::lock(&self.definitions).is_superseded(put_off.ordinal, defines) {
+        if self.definitions().is_superseded(put_off.ordinal, defines) {
             return Err(self.lost_its_place(defines));
         }
         loaded.names.put_off = Some(put_off.ordinal);
@@ -366,7 +366,7 @@ where
     fn lost_its_place(&self, defines: &[NameId]) -> EvalError<Infallible> {
         let defect = "what it defines was defined anew before it could run";
         self.counters.not_run();
-        let names = crate::lock(&self.definitions).names_of(defines);
+        let names = self.definitions().names_of(defines);
         tracing::warn!(
             name = names,
             "{defect}: what reaches it at compile time is not kept, until it is defined again"

@@ -102,6 +102,7 @@ impl Definitions {
         if self.waiting.names == 0 {
             return Vec::new();
         }
+        self.link();
         let referrers = self.reach(name, |node| &node.referrers);
         for &referrer in referrers.get(1..).unwrap_or_default() {
             if self.nodes[referrer.index()].put_off.is_some() {

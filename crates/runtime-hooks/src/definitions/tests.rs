@@ -23,7 +23,7 @@ impl Graph {
 
     fn behaviour(&mut self, name: &str) -> Result<Digest, String> {
         let id = self.0.number(name);
-        self.0.behaviour(id).map_err(str::to_owned)
+        self.0.behaviour(id)
     }
 }
 
@@ -454,7 +454,7 @@ impl Rehearsal {
         let id = self.graph.number(NAMES[name]);
         let needed = self.graph.needed_by(id);
         self.catch_up(&needed);
-        self.graph.behaviour(id).map_err(str::to_owned)
+        self.graph.behaviour(id)
     }
 }
 
