@@ -1,8 +1,9 @@
 //! Which records were used when, and how often: what eviction goes by.
 //!
-//! A use costs two memory accesses and no lock: it is noted in a table of fixed size, in which two keys
-//! may push each other out. Its slots are used in no order, so that all of its pages are made present after a few
-//! uses. The table is appended to the file `uses` when the store is flushed, in one
+//! A use costs a few memory accesses and no lock. The first records that a process uses have places in a table of one
+//! page: a process that uses few has no other pages to wait for. The others are noted in a table of fixed size, in
+//! which two keys may push each other out. Its slots are used in no order, so that all of its pages are made present
+//! when it is made. Both are appended to the file `uses` when the store is flushed, in one
 //! write, without syncing it. So uses may be lost, and nothing hangs on them but the order of eviction.
 //!
 //! The file is a sequence of batches. Numbers are little-endian.
@@ -26,7 +27,7 @@ use crate::pages::make_present;
 use rustc_hash::FxHashMap;
 use std::path::Path;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use zerocopy::{
     FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, LittleEndian, U32, U64, Unaligned,
@@ -43,19 +44,27 @@ const SLOT_BITS: u32 = 16;
 /// Bits of a slot that count.
 const COUNT_BITS: u32 = 16;
 
-/// Slots after whose first use the memory of all is made present: who uses so many records uses more.
-const FEW: u32 = 16;
+/// Records that have a place of their own, and the places in which one of them may be.
+const FIRST: usize = 256;
+const NEAR: usize = 8;
 
 /// A file of this size is made small before anything is appended to it.
 pub(super) const LARGE: u64 = 4 << 20;
 
 /// Uses by this process since they were last written.
 pub(super) struct Uses {
-    /// Made at the first use.
+    first: Box<[First; FIRST]>,
+    /// Made when a record is used that has no place among the first.
     slots: OnceLock<Box<[AtomicU64]>>,
-    /// Slots that were used, as far as that was counted.
-    used: AtomicU32,
     any: AtomicBool,
+}
+
+/// A record that has its place for the life of the process.
+#[derive(Default)]
+struct First {
+    /// 0 if there is none.
+    prefix: AtomicU64,
+    hits: AtomicU64,
 }
 
 /// What is known of the use of a record.
@@ -85,8 +94,8 @@ struct Entry {
 impl Uses {
     pub(super) fn new() -> Self {
         Self {
+            first: Box::new(std::array::from_fn(|_| First::default())),
             slots: OnceLock::new(),
-            used: AtomicU32::new(0),
             any: AtomicBool::new(false),
         }
     }
@@ -94,32 +103,59 @@ impl Uses {
     /// Notes a use of the record whose key starts with `prefix`.
     #[inline]
     pub(super) fn note(&self, prefix: u64) {
+        match self.place(prefix) {
+            // Two threads may write over each other: a use is lost.
+            Some(place) => {
+                let hits = place.hits.load(Ordering::Relaxed);
+                // With its prefix, for who writes it down.
+                place.hits.store(hits + 1, Ordering::Release);
+            }
+            None => self.note_among_many(prefix),
+        }
+        if !self.any.load(Ordering::Relaxed) {
+            self.any.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The place of a record among the first, if it has one or can still have one.
+    fn place(&self, prefix: u64) -> Option<&First> {
+        let begin = prefix as usize % FIRST;
+        let (behind, from) = self.first.split_at(begin);
+        let mut near = from.iter().chain(behind).take(NEAR);
+        near.find(|place| {
+            let mut taken = place.prefix.load(Ordering::Relaxed);
+            if taken == 0 && prefix != 0 {
+                let exchanged = (place.prefix).compare_exchange(
+                    0,
+                    prefix,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
+                taken = exchanged.err().unwrap_or(prefix);
+            }
+            taken == prefix && prefix != 0
+        })
+    }
+
+    #[cold]
+    fn note_among_many(&self, prefix: u64) {
         let place = (prefix >> (u64::BITS - SLOT_BITS)) as usize;
         let slots = self.slots.get_or_init(|| {
-            // Zeroed by the operating system, and not touched until a slot is used.
             let slots = <[AtomicU64]>::new_box_zeroed_with_elems(1 << SLOT_BITS);
-            slots.unwrap_or_default()
+            let slots = slots.unwrap_or_default();
+            // Who uses so many records uses more.
+            make_present(&slots);
+            slots
         });
         let Some(slot) = slots.get(place) else {
             return;
         };
         let tag = prefix << COUNT_BITS;
-        if self.used.load(Ordering::Relaxed) < FEW {
-            // Written before it is read: a page that is read first comes twice.
-            slot.fetch_or(0, Ordering::Relaxed);
-            if self.used.fetch_add(1, Ordering::Relaxed) + 1 == FEW {
-                make_present(slots);
-            }
-        }
         let seen = slot.load(Ordering::Relaxed);
         let count = seen & ((1 << COUNT_BITS) - 1);
         let is_same = seen & !((1 << COUNT_BITS) - 1) == tag && count > 0;
         let count = if is_same { count + 1 } else { 1 };
-        // Two threads may write over each other: a use is lost.
         slot.store(tag | count.min((1 << COUNT_BITS) - 1), Ordering::Relaxed);
-        if !self.any.load(Ordering::Relaxed) {
-            self.any.store(true, Ordering::Relaxed);
-        }
     }
 
     /// What was noted since this was last called.
@@ -127,15 +163,19 @@ impl Uses {
         if !self.any.swap(false, Ordering::Relaxed) {
             return Vec::new();
         }
-        (0u64..)
+        let first = self.first.iter().filter_map(|place| {
+            let hits = place.hits.swap(0, Ordering::Acquire);
+            (hits != 0).then(|| (place.prefix.load(Ordering::Relaxed), hits))
+        });
+        let many = (0u64..)
             .zip(self.slots.get().into_iter().flatten())
             .filter(|(_, slot)| slot.load(Ordering::Relaxed) != 0)
             .map(|(place, slot)| {
                 let seen = slot.swap(0, Ordering::Relaxed);
                 let prefix = place << (u64::BITS - SLOT_BITS) | seen >> COUNT_BITS;
                 (prefix, seen & ((1 << COUNT_BITS) - 1))
-            })
-            .collect()
+            });
+        first.chain(many).collect()
     }
 
     /// Appends what was noted to the folder's file. What cannot be written is forgotten.
@@ -275,6 +315,30 @@ mod tests {
         replace(&Disk, folder.path(), &known).expect("written");
         assert!(bytes(&Disk, folder.path()) < before);
         assert_eq!(read(&Disk, folder.path()), known);
+    }
+
+    #[test]
+    fn records_without_a_place_of_their_own_are_noted_as_well() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let uses = Uses::new();
+        // Of these the first alone have one, as they begin at the same place.
+        let near = (1..=20).map(|number| number << 48 | 5);
+        let apart = (0..1000).map(|number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let prefixes: Vec<u64> = near.chain(apart).collect();
+        for round in 1..=2 {
+            for &prefix in &prefixes {
+                uses.note(prefix);
+            }
+            uses.write(&Disk, folder.path());
+            let known = read(&Disk, folder.path());
+            let kept = prefixes
+                .iter()
+                .filter(|prefix| known.get(prefix).is_some_and(|known| known.hits == round));
+            // One or another may have pushed one out.
+            assert!(kept.count() > prefixes.len() * 9 / 10);
+        }
+        let taken = |place: &First| place.prefix.load(Ordering::Relaxed) != 0;
+        assert!(uses.first.iter().filter(|place| taken(place)).count() > FIRST / 2);
     }
 
     #[test]
