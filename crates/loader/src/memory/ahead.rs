@@ -15,7 +15,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Bytes after which those that wait for them are told.
+/// Bytes after which those that wait for them are told: few at first, as a process that starts waits for the first.
+const FIRST_STEP: usize = 64 << 10;
 const STEP: usize = 256 << 10;
 
 /// How long it looks by itself, and how often.
@@ -77,25 +78,26 @@ impl Ahead {
     /// Has `job` done some time soon, or now if it is urgent. False if there is no thread to do it.
     pub(super) fn ask(&self, job: Job, is_urgent: bool) -> bool {
         let mut thread = lock(&self.thread);
+        if matches!(*thread, Thread::Refused) {
+            return false;
+        }
+        // Before the thread starts: it does not look at once for what comes after.
+        let mut asked = lock(&self.shared.asked);
+        asked.jobs.push(job);
+        let is_asleep = std::mem::take(&mut asked.is_asleep);
+        drop(asked);
         if matches!(*thread, Thread::NotYet) {
             match start(&self.shared) {
                 Ok(handle) => *thread = Thread::Running(handle),
                 Err(error) => {
                     *thread = Thread::Refused;
                     drop(thread);
+                    lock(&self.shared.asked).jobs.clear();
                     tracing::warn!(%error, "no thread to make code windows ready, going on without");
                     return false;
                 }
             }
-        }
-        if matches!(*thread, Thread::Refused) {
-            return false;
-        }
-        let mut asked = lock(&self.shared.asked);
-        asked.jobs.push(job);
-        let is_asleep = std::mem::take(&mut asked.is_asleep);
-        drop(asked);
-        if is_asleep || is_urgent {
+        } else if is_asleep || is_urgent {
             self.shared.wake.notify_one();
         }
         true
@@ -181,8 +183,15 @@ impl Shared {
 
     fn work(&self, job: &Job) {
         let mut from = job.from;
+        let mut step = FIRST_STEP;
         while from < job.to && !lock(&self.asked).stop {
-            let size = STEP.min(job.to - from);
+            if let Some(present) = &job.present {
+                // Who could not wait has done a part of it.
+                let done = present.up_to.load(Ordering::Relaxed);
+                from = done.clamp(from, job.to);
+            }
+            let size = step.min(job.to - from);
+            step = (2 * step).min(STEP);
             let populate = |(view, advice): &(usize, Advice)| populate(view + from, size, *advice);
             if job.views.iter().try_for_each(populate).is_err() {
                 // Whoever needs the pages will be told.

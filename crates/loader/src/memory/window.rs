@@ -56,7 +56,7 @@ const LEAST_AHEAD: usize = 1 << 20;
 /// The most bytes that are kept present ahead, once a window is filled fast.
 const MOST_AHEAD: usize = 2 << 20;
 
-/// Bytes that are made present while somebody waits, where the helper thread was not fast enough.
+/// Bytes that are made present while somebody waits, where the helper thread does not do it already.
 const PREFAULT_SIZE: usize = 64 << 10;
 
 /// Bytes of data that become writable at a time, where the system lets so many: a change of protection
@@ -342,10 +342,15 @@ impl Window {
         }
         let mut from = (range.start / page * page).max(present);
         if code_end > present {
-            let end = code_end.next_multiple_of(page).max(from + PREFAULT_SIZE);
+            let mut end = code_end.next_multiple_of(page);
+            if !self.present.asked.load(Ordering::Relaxed) {
+                // Nobody is at it: more at once takes less time than one image's after the other.
+                end = end.max(from + PREFAULT_SIZE);
+            }
             let size = end.min(self.size) - from;
             self.populate_views(from, size)?;
-            self.present.up_to.fetch_max(from + size, Ordering::Relaxed);
+            from += size;
+            self.present.up_to.fetch_max(from, Ordering::Relaxed);
         }
         if has_gap {
             from = from.max(range.end / page * page);
