@@ -191,34 +191,31 @@ fn validate_unwind(table: &[u8]) -> Result<(), ImageError> {
     // Code of C++ without optimisation has hundreds of entries, so that each is read once, and what all of them refer
     // to is looked at once.
     let pair = |at: usize| {
-        let bytes = table.get(at..)?.first_chunk::<8>()?;
-        let both = u64::from_le_bytes(*bytes);
+        let both = u64::from_le_bytes(*table.get(at..)?.first_chunk()?);
         Some((both as u32 as usize, (both >> 32) as usize))
     };
     let mut at = 0;
+    let mut index = 0;
     let mut known_common = None;
-    for index in 0.. {
-        let bad = || invalid("unwind tables", index);
-        let Some((length, distance)) = pair(at) else {
-            // An empty table is never written, and one with a tail would not be walked to its end.
-            let whole = index > 0 && table.get(at..) == Some(&[0; 4]);
-            return if whole { Ok(()) } else { Err(bad()) };
-        };
-        // Shorter than the fields that every entry has, which an end before the table's is as well; the largest value, which
-        // announces lengths of 64 bits, is beyond any table.
-        if length < 8 || length > table.len() {
-            return Err(bad());
+    while let Some((length, distance)) = pair(at) {
+        // Shorter than the fields that every entry has, which an end before the table's is as well.
+        if length < 8 {
+            return Err(invalid("unwind tables", index));
         }
-        if distance != 0 {
-            let common = (at + 4).checked_sub(distance).ok_or_else(bad)?;
-            if known_common != Some(common) {
-                let Some((_, 0)) = pair(common) else {
-                    return Err(bad());
-                };
-                known_common = Some(common);
-            }
+        let common = (at + 4).wrapping_sub(distance);
+        if distance != 0 && known_common != Some(common) {
+            let Some((_, 0)) = pair(common) else {
+                return Err(invalid("unwind tables", index));
+            };
+            known_common = Some(common);
         }
+        // Nowhere near the end of numbers; the largest value, which announces lengths of 64 bits, is beyond any table.
         at += 4 + length;
+        index += 1;
     }
-    Err(invalid("unwind tables", u32::MAX))
+    // An empty table is never written, and one with a tail would not be walked to its end.
+    match index > 0 && table.get(at..) == Some(&[0; 4]) {
+        true => Ok(()),
+        false => Err(invalid("unwind tables", index)),
+    }
 }
