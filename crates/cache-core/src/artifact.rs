@@ -218,6 +218,12 @@ pub trait Symbols {
     /// `hash` is [`symbol_hash`](crate::symbol_hash) of `name`, computed when the image was made.
     fn address(&self, hash: u64, name: &str) -> Option<u64>;
 
+    /// As [`address`](Self::address), of a variable of which the image has a copy and the process is to have one:
+    /// as a rule nobody has another, and it is worth finding out fast.
+    fn canonical(&self, hash: u64, name: &str) -> Option<u64> {
+        self.address(hash, name)
+    }
+
     /// Whether a thread-local variable may be that of a module of the process, which is told by an address in it.
     /// Asked by loaders that bind code to nothing but what this gives: a thread-local has an address in each
     /// thread, and none of them stands for it.

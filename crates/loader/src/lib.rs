@@ -107,6 +107,7 @@ pub use code::Code;
 pub use error::{ImageError, LinkError, LoadError, Site};
 pub use image::{DATA_DISTANCE, Description, ImportedName, MAX_ALIGNMENT, check};
 pub use memory::process::{Module, ProcessImport};
+pub use modules::Modules;
 pub use shared::SharingStatistics;
 pub use unload::UnloadError;
 

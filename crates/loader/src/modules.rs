@@ -27,20 +27,20 @@ impl Query {
     }
 }
 
-/// The tables of the modules, as of the last time that one came or went.
-#[derive(Default)]
-pub(crate) struct Modules {
+/// The tables of names that the process's modules define, as of the last time that one came or went.
+#[derive(Debug, Default)]
+pub struct Modules {
     known: Mutex<Known>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Known {
     /// How many modules had come and gone.
     changes: Option<(u64, u64)>,
     tables: Vec<Table>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Table {
     /// Where a `DT_GNU_HASH` begins.
     Hashed(usize),
@@ -49,11 +49,28 @@ enum Table {
 }
 
 impl Modules {
+    /// Whether some module may define `name`: if not, the dynamic linker has no such name at this moment, and takes far
+    /// longer to say so. Waits for nobody: a forked child may find these tables in use by a thread that it does not have.
+    pub fn may_define(&self, name: &str) -> bool {
+        let Ok(mut known) = self.known.try_lock() else {
+            return true;
+        };
+        let mut query = [Query::new(name)];
+        known.ask(&mut query);
+        query.iter().any(|query| query.maybe)
+    }
+
     /// Finds out which of `queries` no module defines.
     pub(crate) fn ask(&self, queries: &mut [Query]) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.ask(queries);
+    }
+}
+
+impl Known {
+    fn ask(&mut self, queries: &mut [Query]) {
         let mut search = Search {
-            known: &mut known,
+            known: self,
             queries,
             is_first: true,
         };
@@ -249,8 +266,13 @@ mod tests {
     fn what_nobody_has_is_ruled_out() {
         let names: Vec<String> = (0..1000).map(|n| format!("rekindle_nobody_{n}")).collect();
         let mut queries: Vec<Query> = names.iter().map(|name| Query::new(name)).collect();
-        Modules::default().ask(&mut queries);
+        let modules = Modules::default();
+        modules.ask(&mut queries);
         let maybe = queries.iter().filter(|query| query.maybe).count();
         assert!(maybe < 10, "{maybe} of 1000");
+        for (name, query) in names.iter().zip(&queries) {
+            assert_eq!(modules.may_define(name), query.maybe);
+        }
+        assert!(modules.may_define("strlen"));
     }
 }

@@ -28,6 +28,15 @@ impl Host<'_> {
         }
     }
 
+    /// The same of a variable of which the image has a copy.
+    pub(crate) fn canonical(&self, hash: u64, name: &str) -> Result<Option<u64>, LoadError> {
+        let address = self.symbols.canonical(hash, name);
+        match (self.is_current)() {
+            true => Ok(address),
+            false => Err(LoadError::Forked),
+        }
+    }
+
     /// The same of whether a thread-local may be that of the module at `place`.
     fn provides_thread_local(&self, place: u64) -> Result<bool, LoadError> {
         let provides = self.symbols.provides_thread_local(place);

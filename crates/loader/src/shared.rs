@@ -129,7 +129,7 @@ impl Registry {
             if choice.source.is_some() || choice.differs {
                 continue;
             }
-            match host.address(import.hash, import.name)? {
+            match host.canonical(import.hash, import.name)? {
                 Some(address) => {
                     choice.source = Some(Source::Host);
                     choice.address = address;

@@ -2,7 +2,7 @@
 
 use crate::cache::{Backend, Cache};
 use crate::definitions::Ordinal;
-use crate::process::Provider;
+use crate::process::{Process, Provided, Provider};
 use rekindle_cache_core::artifact::Symbols;
 use rekindle_cache_core::{Digest, symbol_hash};
 use rustc_hash::FxHashMap;
@@ -124,7 +124,11 @@ impl SymbolTable {
     }
 
     /// The word of a name.
+    #[inline]
     pub fn get(&self, hash: u64, name: &str) -> Option<u64> {
+        if self.words.is_empty() {
+            return None;
+        }
         let (known, word) = self.words.get(&hash)?;
         (**known == *name).then_some(*word)
     }
@@ -135,6 +139,9 @@ impl SymbolTable {
     }
 }
 
+/// Modules that an image's symbols come from, as a rule: the executable, and the libraries of C and C++.
+const FEW: usize = 4;
+
 /// The words that an image is bound to: the registered table first, then the host, then the process,
 /// and at last what the compiler brings along.
 pub(crate) struct Bindings<'a, B: Backend> {
@@ -143,8 +150,8 @@ pub(crate) struct Bindings<'a, B: Backend> {
     /// Whether a library that is not part of the environment may provide symbols.
     permitted: &'a dyn Fn(&str) -> bool,
     libraries: RefCell<Vec<String>>,
-    /// The module that was last found to be one that may provide symbols.
-    accepted: Cell<Option<&'static Provider>>,
+    /// Modules that were found to be ones that may provide symbols.
+    accepted: Cell<[Option<&'static Provider>; FEW]>,
 }
 
 impl<'a, B: Backend> Bindings<'a, B> {
@@ -165,7 +172,11 @@ impl<'a, B: Backend> Bindings<'a, B> {
     /// Whether a module may provide symbols, which it then is noted to do.
     fn accepts(&self, provider: &'static Provider) -> bool {
         // An image names many symbols of a few modules.
-        if (self.accepted.get()).is_some_and(|last| std::ptr::eq(last, provider)) {
+        let [first, second, third, _] = self.accepted.get();
+        let is_it = |known: &Option<&'static Provider>| {
+            known.is_some_and(|known| std::ptr::eq(known, provider))
+        };
+        if self.accepted.get().iter().any(is_it) {
             return true;
         }
         if !provider.is_executable() && !self.cache.providers.contains(provider) {
@@ -177,8 +188,31 @@ impl<'a, B: Backend> Bindings<'a, B> {
                 libraries.push(provider.name.clone());
             }
         }
-        self.accepted.set(Some(provider));
+        self.accepted.set([Some(provider), first, second, third]);
         true
+    }
+
+    /// The word for a name, which is looked for in the process by `find`.
+    fn word(
+        &self,
+        hash: u64,
+        name: &str,
+        find: impl FnOnce(&Process, u64, &str) -> Option<Provided>,
+    ) -> Option<u64> {
+        let known = self.cache.symbols.get(hash, name);
+        let known = known.or_else(|| self.host.symbol(hash, name));
+        if known.is_some() {
+            return known;
+        }
+        let process = &self.cache.process;
+        let provided = match self.host.address(hash, name) {
+            Some(address) => process.provided(address),
+            None => find(process, hash, name),
+        };
+        let Some(provided) = provided else {
+            return self.cache.backend.libcall(name);
+        };
+        self.accepts(provided.provider).then_some(provided.address)
     }
 
     /// The libraries beyond the environment that provided symbols.
@@ -189,20 +223,11 @@ impl<'a, B: Backend> Bindings<'a, B> {
 
 impl<B: Backend> Symbols for Bindings<'_, B> {
     fn address(&self, hash: u64, name: &str) -> Option<u64> {
-        let known = self.cache.symbols.get(hash, name);
-        let known = known.or_else(|| self.host.symbol(hash, name));
-        if known.is_some() {
-            return known;
-        }
-        let process = &self.cache.process;
-        let provided = match self.host.address(hash, name) {
-            Some(address) => process.provided(address),
-            None => process.find(hash, name),
-        };
-        let Some(provided) = provided else {
-            return self.cache.backend.libcall(name);
-        };
-        self.accepts(provided.provider).then_some(provided.address)
+        self.word(hash, name, Process::find)
+    }
+
+    fn canonical(&self, hash: u64, name: &str) -> Option<u64> {
+        self.word(hash, name, Process::find_rare)
     }
 
     fn provides_thread_local(&self, module: u64) -> bool {

@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex};
 pub(crate) struct Process {
     found: Mutex<FxHashMap<u64, Known>>,
     listed: Mutex<Option<Listed>>,
+    /// What no module has, told faster than by the dynamic linker.
+    names: rekindle_loader::Modules,
     /// Modules that have provided something and are in the process for good.
     pinned: Mutex<Vec<Pinned>>,
 }
@@ -65,10 +67,29 @@ impl Process {
     /// in the process from then on.
     pub(crate) fn find(&self, hash: u64, name: &str) -> Option<Provided> {
         let second_hash = second_hash(name);
+        let known = self.known(hash, second_hash);
+        known.or_else(|| self.ask(hash, second_hash, name))
+    }
+
+    /// The same of a name that as a rule nobody has.
+    pub(crate) fn find_rare(&self, hash: u64, name: &str) -> Option<Provided> {
+        let second_hash = second_hash(name);
+        let known = self.known(hash, second_hash);
+        known.or_else(|| {
+            let may_be = self.names.may_define(name);
+            may_be.then(|| self.ask(hash, second_hash, name)).flatten()
+        })
+    }
+
+    /// What was found before.
+    fn known(&self, hash: u64, second_hash: u64) -> Option<Provided> {
         let known = crate::lock(&self.found).get(&hash).copied();
-        if let Some(known) = known.filter(|known| known.second_hash == second_hash) {
-            return Some(known.provided);
-        }
+        let is_it = |known: &Known| known.second_hash == second_hash;
+        Some(known.filter(is_it)?.provided)
+    }
+
+    /// Asks the dynamic linker.
+    fn ask(&self, hash: u64, second_hash: u64, name: &str) -> Option<Provided> {
         // No lock of ours is held from here on: a resolver may run, and the dynamic linker's own lock may
         // be held by a thread that waits for ours.
         let c_name = CString::new(name).ok()?;
@@ -243,8 +264,13 @@ mod tests {
         assert!(library.identity.is_some());
         assert_eq!(process.identity(&library.name), library.identity);
         assert_eq!(process.identity("libnothing.so"), None);
-        assert_eq!(find("rekindle_no_such_symbol"), None);
-        assert_eq!(find("with\0nul"), None);
+        let rare = |name: &str| process.find_rare(symbol_hash(name), name);
+        for name in ["rekindle_no_such_symbol", "with\0nul"] {
+            assert_eq!((find(name), rare(name)), (None, None));
+        }
+        assert_eq!(rare("strlen"), Some(strlen));
+        assert_eq!(rare("strtol"), find("strtol"));
+        assert!(rare("strtol").is_some());
     }
 
     /// Some functions of libc are given by the kernel's own page, through a resolver.
