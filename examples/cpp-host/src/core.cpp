@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <new>
+#include <unordered_map>
 
 namespace host {
 
@@ -16,7 +17,8 @@ template <class T> T *made_root(std::string_view name) {
     return new (memory) T{{memory + sizeof(T), name.size()}};
 }
 
-std::map<std::string, var *, std::less<>> vars;
+// The variables of each namespace by their names, which are the ends of their full ones.
+std::map<std::string, std::unordered_map<std::string_view, var *>, std::less<>> spaces;
 
 std::string full(std::string_view name_space, std::string_view name) {
     return std::string(name_space) + "/" + std::string(name);
@@ -38,16 +40,18 @@ object *as_object(list *list) { return list ? list : nil(); }
 } // namespace
 
 var *intern(std::string_view name_space, std::string_view name) {
-    std::string key = full(name_space, name);
-    auto found = vars.find(key);
-    if (found == vars.end()) found = vars.emplace(key, made_root<var>(key)).first;
-    return found->second;
+    auto space = spaces.find(name_space);
+    if (space == spaces.end()) space = spaces.try_emplace(std::string(name_space)).first;
+    if (auto found = space->second.find(name); found != space->second.end()) return found->second;
+    var *made = made_root<var>(full(name_space, name));
+    return space->second.emplace(made->name.substr(name_space.size() + 1), made).first->second;
 }
 
 var *find(std::string_view name_space, std::string_view name) {
     for (std::string_view in : {name_space, std::string_view("core")})
-        if (auto found = vars.find(full(in, name)); found != vars.end() && (found->second->value || found->second->is_declared))
-            return found->second;
+        if (auto space = spaces.find(in); space != spaces.end())
+            if (auto found = space->second.find(name); found != space->second.end() && (found->second->value || found->second->is_declared))
+                return found->second;
     return nullptr;
 }
 

@@ -32,7 +32,10 @@ evaluator::evaluator(const settings &settings) : cache_(open(settings)), session
 
 std::optional<rekindle::digest> evaluator::resolution(std::string_view name_space, std::string_view symbol) {
     // Code reaches other definitions through their variables, so that it depends on which one is meant and no more.
-    return rekindle::digest_of("cpp-host resolution", meaning(name_space, symbol));
+    const var *meant = find(name_space, symbol);
+    auto [known, is_new] = digests_.try_emplace(meant);
+    if (is_new) known->second = rekindle::digest_of("cpp-host resolution", meant ? meant->name : "");
+    return known->second;
 }
 
 void evaluator::placed(std::span<std::byte> data) { add_root(data); }

@@ -8,6 +8,7 @@
 
 #include <map>
 #include <optional>
+#include <unordered_map>
 #include <vector>
 
 namespace host {
@@ -55,6 +56,8 @@ private:
     rekindle::cache cache_;
     rekindle::session session_;
     std::string name_space_ = "user";
+    // Of the names of variables, which do not change; of none, too.
+    std::unordered_map<const var *, rekindle::digest> digests_;
     // Code by the name that it defines; the last one counts.
     std::map<std::string, rekindle::code> code_;
 };
