@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 /// How many lanes there are.
-const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 
 thread_local! {
     /// The lane of this thread, once it has one.

@@ -44,6 +44,7 @@ mod report;
 pub mod settings;
 mod shared;
 mod statistics;
+mod table;
 mod timeline;
 mod unkept;
 mod unmade;

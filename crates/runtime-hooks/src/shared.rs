@@ -22,52 +22,47 @@ use crate::arena::{Arena, Piece};
 use crate::cache::{Backend, Session};
 use crate::evaluate::{Loaded, Running};
 use crate::host::Host;
-use crate::lanes::{Lanes, lane};
+use crate::lanes::{Apart, LANES, Lanes, lane};
 use crate::names::NamesRef;
+use crate::table::Table;
 use rekindle_cache_core::artifact::{Code, DependencyKind};
 use rekindle_cache_core::key::Definition;
 use rekindle_cache_core::metadata::ArchivedMetadata;
-use rustc_hash::{FxBuildHasher, FxHashMap, FxHasher};
+use rustc_hash::FxHasher;
 use std::cell::Cell;
 use std::hash::Hasher;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
-/// How many parts the table of shared code is in, so that threads seldom meet. Each grows by itself, in the time of
-/// one definition.
-const PARTS: usize = 16;
+/// How many entries one thread may have: what remains of a number in the table, of which its lane takes a part.
+const MOST: u32 = u32::MAX >> LANE_BITS;
 
-/// Definitions that each part has room for from the start, which takes memory only as they come.
-const ROOM: usize = 112;
+/// Bits that the numbers of lanes have.
+const LANE_BITS: u32 = LANES.ilog2();
 
-/// The code of a session that may be shared, by a hash of the definition.
+/// The code of a session that may be shared, by a hash of the definition. What is not there is found to be so without
+/// a lock.
 #[derive(Default)]
 pub(crate) struct Shared {
-    parts: [Part; PARTS],
-    /// A thread writes what it keeps to its own.
+    /// Where entries are: the lane's number in the low bits, and its place among those of the lane, from 1.
+    table: Table,
+    /// Held by who adds to the table.
+    adding: Apart<Mutex<()>>,
+    /// A thread adds to its own.
+    entries: Lanes<Mutex<Vec<Entry>>>,
+    /// The same.
     accounts: Lanes<Arena>,
 }
 
-#[repr(align(128))]
-struct Part {
-    entries: Mutex<FxHashMap<u64, Entry>>,
-}
-
-impl Default for Part {
-    fn default() -> Self {
-        Self {
-            entries: Mutex::new(FxHashMap::with_capacity_and_hasher(ROOM, FxBuildHasher)),
-        }
-    }
-}
-
+#[derive(Debug)]
 struct Entry {
+    hash: u64,
     stamp: Stamp,
     account: Account,
 }
 
 /// Where an account is kept.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Account {
     lane: usize,
     piece: Piece,
@@ -154,10 +149,41 @@ impl Sought<'_> {
 }
 
 impl Shared {
+    /// Gives `then` the entry of a definition, and what that makes of it. `None` if there is none.
     #[inline]
-    fn part(&self, sought: &Sought<'_>) -> &Part {
-        // The tables inside of the parts choose by other bits.
-        &self.parts[(sought.hash >> 32) as usize % PARTS]
+    fn entry<R>(&self, sought: &Sought<'_>, then: impl FnOnce(&mut Entry) -> R) -> Option<R> {
+        let mut then = Some(then);
+        self.table.find(sought.hash as u32, |number| {
+            let lane = self.entries.of(number as usize % LANES)?;
+            let mut entries = crate::lock(lane);
+            let place = (number >> LANE_BITS).checked_sub(1)?;
+            let entry = entries.get_mut(place as usize)?;
+            (entry.hash == sought.hash).then(|| then.take().map(|then| then(entry)))?
+        })
+    }
+
+    /// Has `account` be what is found for a definition.
+    fn enter(&self, sought: &Sought<'_>, stamp: Stamp, account: Account) {
+        let replace = |entry: &mut Entry| (entry.stamp, entry.account) = (stamp, account);
+        // What is not found is added, by somebody else as well perhaps: then one of the two is found from now on.
+        if sought.may_be_there() && self.entry(sought, replace).is_some() {
+            return;
+        }
+        let number = {
+            let mut entries = crate::lock(self.entries.mine());
+            let place = u32::try_from(entries.len() + 1).unwrap_or(u32::MAX);
+            if place > MOST {
+                return;
+            }
+            entries.push(Entry {
+                hash: sought.hash,
+                stamp,
+                account,
+            });
+            place << LANE_BITS | lane() as u32
+        };
+        let _adding = crate::lock(&self.adding.0);
+        self.table.enter(sought.hash as u32, number);
     }
 
     /// The code that an account is of.
@@ -169,15 +195,13 @@ impl Shared {
     /// The code of a definition, if it was checked at `now`.
     #[inline]
     fn find(&self, sought: &Sought<'_>, now: Stamp) -> Option<SharedCode<'_>> {
-        let part = self.part(sought);
-        let account = {
-            let entries = crate::lock(&part.entries);
-            let Some(entry) = entries.get(&sought.hash) else {
-                sought.may_be_there.set(false);
-                return None;
-            };
-            (entry.stamp == now).then_some(entry.account)?
+        let Some(account) = self.entry(sought, |entry| {
+            (entry.stamp == now).then_some(entry.account)
+        }) else {
+            sought.may_be_there.set(false);
+            return None;
         };
+        let account = account?;
         let code = self.read(account)?;
         code.is_of(sought.definition).then_some(code)
     }
@@ -192,18 +216,18 @@ impl Shared {
         if !sought.may_be_there.get() {
             return None;
         }
-        let part = self.part(sought);
-        let mut entries = crate::lock(&part.entries);
-        let entry = entries.get_mut(&sought.hash)?;
-        if entry.stamp.host != checked.host {
-            return None;
-        }
-        let code = self.read(entry.account)?;
-        let is_it = code.is_of_record(metadata) && code.is_of(sought.definition);
-        is_it.then(|| {
-            entry.stamp = checked;
-            code
-        })
+        let check_again = |entry: &mut Entry| {
+            if entry.stamp.host != checked.host {
+                return None;
+            }
+            let code = self.read(entry.account)?;
+            let is_it = code.is_of_record(metadata) && code.is_of(sought.definition);
+            is_it.then(|| {
+                entry.stamp = checked;
+                code
+            })
+        };
+        self.entry(sought, check_again)?
     }
 }
 
@@ -254,7 +278,6 @@ impl<B: Backend> Session<B> {
         if has_module || self.stamp(host) != Some(checked) {
             return Held::Own(Box::new(loaded));
         }
-        let part = self.shared.part(sought);
         let kept = match &loaded.running {
             Running::Kept(code) if code.may_be_shared() => account::write(
                 self.shared.accounts.mine(),
@@ -279,11 +302,7 @@ impl<B: Backend> Session<B> {
         let Some((account, code)) = code else {
             return Held::Own(Box::new(loaded));
         };
-        let entry = Entry {
-            stamp: checked,
-            account,
-        };
-        crate::lock(&part.entries).insert(sought.hash, entry);
+        self.shared.enter(sought, checked, account);
         Held::Shared(code)
     }
 }

@@ -336,7 +336,8 @@ impl Window {
         }
         let present = self.present.up_to.load(Ordering::Relaxed);
         let ahead = self.used.clamp(LEAST_AHEAD, MOST_AHEAD);
-        let wanted = (range.end + ahead / 2).min(self.size);
+        // The thread may be slow to come, where others have all processors.
+        let wanted = (range.end + ahead / 4 * 3).min(self.size);
         if present >= wanted {
             return Ok(None);
         }

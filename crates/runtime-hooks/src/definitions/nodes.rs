@@ -1,10 +1,13 @@
 //! A list that grows without moving what it has, so that no definition waits for all others to be moved.
 
-use rekindle_cache_core::pages::make_room;
+use rekindle_cache_core::pages::make_present;
 use std::ops::{Index, IndexMut};
 
 /// Elements of the first part; each other one has twice as many as that before it.
 const FIRST: usize = 1 << 10;
+
+/// Bytes that are made present at a time, while all threads wait that want to define something.
+const STRIDE: usize = 64 << 10;
 
 /// One part behind the other.
 #[derive(Debug)]
@@ -39,7 +42,10 @@ impl<T> Parts<T> {
         }
         let part = &mut self.parts[number];
         if offset >= self.room {
-            self.room = make_room(part);
+            let room = part.spare_capacity_mut();
+            let room = room.get(..STRIDE / size_of::<T>().max(1)).unwrap_or(room);
+            make_present(room);
+            self.room = offset + room.len().max(1);
         }
         part.push(element);
         self.length += 1;

@@ -1,46 +1,33 @@
 //! Names and their numbers.
 //!
 //! A hit asks for the numbers of half a dozen names, most of which are known, and all threads of a session ask for
-//! those of the same library. So a name that is known is found without a lock, and without writing anything.
-//!
-//! # Why that is right
-//!
-//! A table is a list of words, each zero or an *entry*: 32 bits of a name's hash, and where its text lies. A word
-//! goes from zero to an entry once and stays. Whoever looks for a name goes through the words from that which the
-//! hash says up to a zero. What an entry tells of is written before the entry is (released), and read after it
-//! (acquired); the texts are an [`Arena`]'s, which never change. So a reader finds a name, or does not because it came
-//! later or lies in a newer table. Not finding it decides nothing: the name is then looked for again, in the newest
-//! table, with the lock that all who add names take. With it there is one table and no writer, so that no name gets
-//! two numbers. A table that has become too small is filled into a larger one before anybody is told of that, and
-//! stays for those who are reading it.
+//! those of the same library. So a name that is known is found without a lock, and without writing anything: in a
+//! [`Table`], which says why that is right. What its entries stand for are texts, which are an [`Arena`]'s and never
+//! change. A name that was not found is looked for again with the lock that all who add names take, so that none gets
+//! two numbers.
 
 use super::NameId;
 use crate::arena::{Arena, Piece};
-use rekindle_cache_core::pages::make_present;
+use crate::table::Table;
 use rustc_hash::{FxHashMap, FxHasher};
 use std::hash::Hasher;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 use zerocopy::FromZeros;
 
-/// Words of the first table, and names of the first part of the list; each other one has twice as many as that
-/// before it.
+/// Names of the first part of the list; each other one has twice as many as that before it.
 const FIRST: usize = 1 << 11;
 
-/// How many tables there may be, and parts of the list: for all names that have numbers.
-const TABLES: usize = 22;
-
-/// So many eighths of a table are used before there is a larger one.
-const FULL: usize = 5;
+/// How many parts of the list there may be: for all names that have numbers.
+const PARTS: usize = 22;
 
 /// The names of a session, each under one number, counted from 0.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
-    tables: [OnceLock<Box<[AtomicU64]>>; TABLES],
-    /// The newest table.
-    newest: AtomicUsize,
+    /// Where names lie, as in `places`, but for huge ones.
+    table: Table,
     /// Where the text of each name lies, from 1; 0 for a huge one.
-    places: [OnceLock<Box<[AtomicU32]>>; TABLES],
+    places: [OnceLock<Box<[AtomicU32]>>; PARTS],
     /// How many names there are. Grows before anybody is told of a new one's number.
     count: AtomicU32,
     /// Of each name its [`Head`], and its text.
@@ -75,27 +62,13 @@ impl Numbers {
         self.count.load(Ordering::Relaxed) as usize
     }
 
-    /// The number of `name` in the newest table that this thread has heard of.
+    /// The number of `name`, if this thread has heard of it.
     #[inline]
     fn find(&self, tag: u32, name: &str) -> Option<NameId> {
-        let words = self
-            .tables
-            .get(self.newest.load(Ordering::Acquire))?
-            .get()?;
-        let mut at = home(tag, words.len());
-        loop {
-            let word = words.get(at)?.load(Ordering::Acquire);
-            if word == 0 {
-                return None;
-            }
-            if (word >> 32) as u32 == tag
-                && let Some((id, text)) = self.read(word as u32)
-                && text == name.as_bytes()
-            {
-                return Some(id);
-            }
-            at = (at + 1) & (words.len() - 1);
-        }
+        self.table.find(tag, |place| {
+            let (id, text) = self.read(place)?;
+            (text == name.as_bytes()).then_some(id)
+        })
     }
 
     /// The number and the text of the name that lies at `place`, counted from 1.
@@ -137,8 +110,9 @@ impl Numbers {
         }
         self.count.store(count + 1, Ordering::Release);
         match place {
-            Some(place) => self.enter(tag, place),
-            None => {
+            // The lock is held.
+            Some(place) if self.table.enter(tag, place) => {}
+            _ => {
                 adding.huge.insert(name.into(), id);
             }
         }
@@ -159,35 +133,6 @@ impl Numbers {
         piece.start().checked_add(1)
     }
 
-    /// Makes a name known that lies at `place`. Only who holds the lock does that.
-    fn enter(&self, tag: u32, place: u32) {
-        let newest = self.newest.load(Ordering::Relaxed);
-        let Some(words) = self.tables.get(newest) else {
-            return;
-        };
-        let words = words.get_or_init(|| table(newest));
-        let used = self.count();
-        let mut into = words;
-        let larger = newest + 1;
-        if used > words.len() / 8 * FULL
-            && let Some(next) = self.tables.get(larger)
-        {
-            into = next.get_or_init(|| {
-                let next = table(larger);
-                make_present(&next);
-                let entries = words.iter().map(|word| word.load(Ordering::Relaxed));
-                for entry in entries.filter(|&entry| entry != 0) {
-                    put(&next, entry);
-                }
-                next
-            });
-        }
-        put(into, u64::from(tag) << 32 | u64::from(place));
-        if !std::ptr::eq(into, words) {
-            self.newest.store(larger, Ordering::Release);
-        }
-    }
-
     /// The name with a number.
     pub(super) fn name(&self, id: NameId) -> String {
         let (part, offset) = locate(id.index());
@@ -202,28 +147,6 @@ impl Numbers {
         let huge = adding.huge.iter().find(|(_, known)| **known == id);
         huge.map_or_else(String::new, |(name, _)| name.to_string())
     }
-}
-
-/// Puts an entry into a table that has room.
-fn put(words: &[AtomicU64], entry: u64) {
-    let mut at = home((entry >> 32) as u32, words.len());
-    while let Some(word) = words.get(at) {
-        if word.load(Ordering::Relaxed) == 0 {
-            return word.store(entry, Ordering::Release);
-        }
-        at = (at + 1) & (words.len() - 1);
-    }
-}
-
-fn table(number: usize) -> Box<[AtomicU64]> {
-    let words = <[AtomicU64]>::new_box_zeroed_with_elems(FIRST << number);
-    words.expect("there is memory")
-}
-
-/// Where to look first for a name, in a table of so many words, which are a power of two.
-#[inline]
-fn home(tag: u32, words: usize) -> usize {
-    ((u64::from(tag) * words as u64) >> 32) as usize
 }
 
 #[inline]
