@@ -83,7 +83,7 @@ impl<B: Backend> Session<B> {
     }
 
     /// Links a fresh object and loads it; also gives the image, and the libraries that it was bound to.
-    fn run(
+    pub(crate) fn run(
         &self,
         compilation: &Compilation<()>,
         compiled: &Compiled,

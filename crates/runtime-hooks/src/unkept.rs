@@ -20,13 +20,16 @@ pub(crate) enum Fault {
 }
 
 impl<B: Backend> Session<B> {
-    /// Runs a unit in the backend's JIT, which keeps nothing.
+    /// Runs a unit in the backend's JIT, or as an object where that does the same, and keeps nothing.
     pub(crate) fn run_unkept<E>(
         &self,
         unit: &B::Unit,
         compilation: &Compilation<()>,
         host: &dyn Host,
     ) -> Result<Loaded<B>, EvalError<E>> {
+        if self.cache.backend.jit().goes_by_objects() {
+            return self.run_object(unit, compilation, host);
+        }
         let bindings = Bindings::new(&self.cache, host, &|_| true);
         // SAFETY: the unit is the host's own, bound to the words that the host and the process give.
         let run = unsafe { self.cache.backend.jit().run(unit, &bindings) };
@@ -45,6 +48,21 @@ impl<B: Backend> Session<B> {
             origin: None,
             tier: BASE,
         })
+    }
+
+    /// Compiles and loads an object that is not kept. What it defines is told by the object, which was made of more
+    /// than the unit where the compiler looks at files.
+    fn run_object<E>(
+        &self,
+        unit: &B::Unit,
+        compilation: &Compilation<()>,
+        host: &dyn Host,
+    ) -> Result<Loaded<B>, EvalError<E>> {
+        let compiled = self.cache.backend.compiler().compile(unit);
+        let compiled = compiled.map_err(|error| EvalError::Compile(Box::new(error)))?;
+        let run = self.run(compilation, &compiled, host);
+        let (loaded, _, _) = run.map_err(|reason| EvalError::Run(reason.into()))?;
+        Ok(loaded)
     }
 
     /// What has no image may still run at once, where the JIT has a way of its own; `outcome` becomes a bypass.

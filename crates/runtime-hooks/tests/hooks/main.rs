@@ -13,6 +13,7 @@ mod faults;
 mod improving;
 mod improving_faults;
 mod modes;
+mod reading;
 mod sharing;
 mod statistics;
 mod sums;
