@@ -134,7 +134,10 @@ impl Registry {
                     choice.source = Some(Source::Host);
                     choice.address = address;
                 }
-                None => queries.push((index, import, Query::new(import.name))),
+                None if process.is_some() => {
+                    queries.push((index, import, Query::new(import.name)));
+                }
+                None => {}
             }
         }
         let Some(process) = process else {

@@ -172,11 +172,8 @@ impl<'a, B: Backend> Bindings<'a, B> {
     /// Whether a module may provide symbols, which it then is noted to do.
     fn accepts(&self, provider: &'static Provider) -> bool {
         // An image names many symbols of a few modules.
-        let [first, second, third, _] = self.accepted.get();
-        let is_it = |known: &Option<&'static Provider>| {
-            known.is_some_and(|known| std::ptr::eq(known, provider))
-        };
-        if self.accepted.get().iter().any(is_it) {
+        let known = self.accepted.get();
+        if (known.iter().flatten()).any(|known| std::ptr::eq(*known, provider)) {
             return true;
         }
         if !provider.is_executable() && !self.cache.providers.contains(provider) {
@@ -188,6 +185,7 @@ impl<'a, B: Backend> Bindings<'a, B> {
                 libraries.push(provider.name.clone());
             }
         }
+        let [first, second, third, _] = known;
         self.accepted.set([Some(provider), first, second, third]);
         true
     }
