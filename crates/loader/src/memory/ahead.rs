@@ -74,11 +74,21 @@ pub(super) struct Job {
     pub(super) present: Option<Arc<Present>>,
 }
 
+impl Job {
+    /// Tells those who ask that nobody is at it, or no longer.
+    fn give_up(&self) {
+        if let Some(present) = &self.present {
+            present.asked.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Ahead {
     /// Has `job` done some time soon, or now if it is urgent. False if there is no thread to do it.
     pub(super) fn ask(&self, job: Job, is_urgent: bool) -> bool {
         let mut thread = lock(&self.thread);
         if matches!(*thread, Thread::Refused) {
+            job.give_up();
             return false;
         }
         // Before the thread starts: it does not look at once for what comes after.
@@ -92,7 +102,9 @@ impl Ahead {
                 Err(error) => {
                     *thread = Thread::Refused;
                     drop(thread);
-                    lock(&self.shared.asked).jobs.clear();
+                    for job in lock(&self.shared.asked).jobs.drain(..) {
+                        job.give_up();
+                    }
                     tracing::warn!(%error, "no thread to make code windows ready, going on without");
                     return false;
                 }
@@ -203,9 +215,7 @@ impl Shared {
                 present.up_to.fetch_max(from, Ordering::Relaxed);
             }
         }
-        if let Some(present) = &job.present {
-            present.asked.store(false, Ordering::Relaxed);
-        }
+        job.give_up();
     }
 }
 
@@ -221,4 +231,46 @@ fn cpu_time() -> u64 {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use memmap2::MmapOptions;
+
+    fn job(start: usize, from: usize, to: usize) -> (Job, Arc<Present>) {
+        let present = Arc::new(Present::default());
+        present.asked.store(true, Ordering::Relaxed);
+        let job = Job {
+            views: vec![(start, Advice::LinuxPopulateWrite)],
+            from,
+            to,
+            present: Some(Arc::clone(&present)),
+        };
+        (job, present)
+    }
+
+    #[test]
+    fn the_first_job_is_done_without_a_second_word() {
+        let size = 1 << 20;
+        let memory = MmapOptions::new().len(size).map_anon().expect("memory");
+        let ahead = Ahead::default();
+        let (job, present) = job(memory.as_ptr() as usize, 0, size);
+        assert!(ahead.ask(job, false));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while present.asked.load(Ordering::Relaxed) && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        assert!(!present.asked.load(Ordering::Relaxed));
+        assert_eq!(present.up_to.load(Ordering::Relaxed), size);
+    }
+
+    #[test]
+    fn what_nobody_does_is_given_up() {
+        let ahead = Ahead::default();
+        ahead.stop();
+        let (job, present) = job(0, 0, 1 << 20);
+        assert!(!ahead.ask(job, true));
+        assert!(!present.asked.load(Ordering::Relaxed));
+    }
 }
