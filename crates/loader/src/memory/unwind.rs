@@ -17,6 +17,7 @@
 
 use super::process::{address_of, module_of};
 use std::ffi::c_void;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 type Take = unsafe extern "C" fn(*const c_void);
 type TakeObject = unsafe extern "C" fn(*const c_void, *mut c_void);
@@ -32,6 +33,40 @@ pub(crate) enum Unwinder {
     Tree(Calls),
     /// libunwind: an entry for each function.
     Entries(Calls),
+}
+
+/// A thread's turn to call libgcc, whose lock puts whoever finds it taken to sleep, and to be woken takes hundreds of
+/// times as long as the call that it waits for. It is a courtesy among threads that load, and keeps nobody out: who
+/// has asked for long goes on without, since whoever has it may have no processor, or be in the process that this one
+/// was forked from.
+struct Turn;
+
+static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
+impl Turn {
+    #[inline]
+    fn take() -> Self {
+        if IS_TAKEN.swap(true, Ordering::Relaxed) {
+            Self::wait();
+        }
+        Self
+    }
+
+    #[cold]
+    fn wait() {
+        for _ in 0..200 {
+            std::hint::spin_loop();
+            if !IS_TAKEN.load(Ordering::Relaxed) && !IS_TAKEN.swap(true, Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        IS_TAKEN.store(false, Ordering::Relaxed);
+    }
 }
 
 /// `__register_frame` and its opposite.
@@ -220,6 +255,7 @@ impl TableCalls {
         } else {
             self.register
         };
+        let _turn = Turn::take();
         // SAFETY: the caller vouches for tables and object.
         unsafe { call(begin as *const c_void, object.cast()) }
     }
@@ -229,6 +265,7 @@ impl TableCalls {
     /// # Safety
     /// As for [`Registrar::remove`].
     pub(super) unsafe fn deregister(self, begin: usize) -> *mut Object {
+        let _turn = Turn::take();
         // SAFETY: the caller vouches that it was registered; libgcc knows arrays and tables alike by
         // their addresses.
         unsafe { (self.deregister)(begin as *const c_void).cast() }
