@@ -185,37 +185,64 @@ impl Shared {
             }
             let jobs = std::mem::take(&mut asked.jobs);
             drop(asked);
-            for job in jobs {
-                self.work(&job);
-            }
+            self.work(jobs);
             self.cpu_nanoseconds.store(cpu_time(), Ordering::Relaxed);
             last = Instant::now();
         }
     }
 
-    fn work(&self, job: &Job) {
-        let mut from = job.from;
-        let mut step = FIRST_STEP;
-        while from < job.to && !lock(&self.asked).stop {
-            if let Some(present) = &job.present {
-                // Who could not wait has done a part of it.
-                let done = present.up_to.load(Ordering::Relaxed);
-                from = done.clamp(from, job.to);
-            }
-            let size = step.min(job.to - from);
-            step = (2 * step).min(STEP);
-            let populate = |(view, advice): &(usize, Advice)| populate(view + from, size, *advice);
-            if job.views.iter().try_for_each(populate).is_err() {
-                // Whoever needs the pages will be told.
-                break;
-            }
-            from += size;
-            self.bytes.fetch_add(size, Ordering::Relaxed);
-            if let Some(present) = &job.present {
-                present.up_to.fetch_max(from, Ordering::Relaxed);
-            }
+    /// Does jobs in turns: whose code is wanted wants the data beside it as soon.
+    fn work(&self, jobs: Vec<Job>) {
+        let mut open: Vec<Progress> = jobs.into_iter().map(Progress::of).collect();
+        while !open.is_empty() && !lock(&self.asked).stop {
+            open.retain_mut(|progress| self.step(progress));
         }
-        job.give_up();
+        for progress in open {
+            progress.job.give_up();
+        }
+    }
+
+    /// Does the next part of a job, and says whether there is more of it.
+    fn step(&self, Progress { job, from, size }: &mut Progress) -> bool {
+        if let Some(present) = &job.present {
+            // Who could not wait has done a part of it.
+            *from = (*from).max(present.up_to.load(Ordering::Relaxed));
+        }
+        let next = (*size).min(job.to.saturating_sub(*from));
+        let populate = |(view, advice): &(usize, Advice)| populate(view + *from, next, *advice);
+        // Whoever needs the pages will be told what stands against them.
+        if next == 0 || job.views.iter().try_for_each(populate).is_err() {
+            job.give_up();
+            return false;
+        }
+        *from += next;
+        *size = (2 * *size).min(STEP);
+        self.bytes.fetch_add(next, Ordering::Relaxed);
+        if let Some(present) = &job.present {
+            present.up_to.fetch_max(*from, Ordering::Relaxed);
+        }
+        let is_done = *from >= job.to;
+        if is_done {
+            job.give_up();
+        }
+        !is_done
+    }
+}
+
+/// How far a job is done, and the bytes of its next part.
+struct Progress {
+    job: Job,
+    from: usize,
+    size: usize,
+}
+
+impl Progress {
+    fn of(job: Job) -> Self {
+        Self {
+            from: job.from,
+            size: FIRST_STEP,
+            job,
+        }
     }
 }
 
