@@ -276,6 +276,10 @@ pub trait Loader {
     /// An object that is malformed, or uses what this loader does not link.
     fn prepare(&self, object: &[u8], roots: &[&str]) -> Result<Image, Self::Error>;
 
+    /// Says that code will be loaded before long, so that memory may be made ready for it while the host does
+    /// other things. It changes nothing but the time of the first loads, and never fails.
+    fn expect_loads(&self) {}
+
     /// Copies `image` into executable memory, checks the copy, and binds it to `symbols`.
     ///
     /// # Errors

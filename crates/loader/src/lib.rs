@@ -333,6 +333,10 @@ impl Loader for NativeLoader {
         self.prepare_objects(&[object], roots)
     }
 
+    fn expect_loads(&self) {
+        self.runtime.get().windows.expect_images();
+    }
+
     unsafe fn load(&self, image: ImageRef<'_>, symbols: &dyn Symbols) -> Result<Code, LoadError> {
         let runtime = self.runtime.get();
         // SAFETY: the caller's promises are the same.

@@ -329,7 +329,10 @@ impl<B: Backend> Cache<B> {
     }
 
     /// Starts a session: the definitions of one runtime instance, which know nothing of another's.
+    ///
+    /// The loader begins to make memory ready for their code, on a thread of its own.
     pub fn session(self: &Arc<Self>) -> Session<B> {
+        self.backend.loader().expect_loads();
         let definitions = Definitions::default();
         Session {
             cache: Arc::clone(self),

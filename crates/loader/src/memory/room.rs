@@ -130,6 +130,27 @@ impl Windows {
         }
     }
 
+    /// Opens the first window, and has its beginning made present while nobody waits for it yet. What memory
+    /// cannot be had is told to who takes room.
+    pub(crate) fn expect_images(&self) {
+        let mut state = self.lock();
+        // Anonymous memory is made ready image by image.
+        if self.anonymous || !state.list.is_empty() {
+            return;
+        }
+        let Ok((mut window, outlines)) = Window::new(0, 1, false, self.anonymous, self.are_low)
+        else {
+            return;
+        };
+        let jobs = window.make_ready(&(0..0), 0, 0);
+        state.list.push(window);
+        drop(state);
+        outlines.tell();
+        for job in jobs.into_iter().flatten().flatten() {
+            self.ahead.ask(job, false);
+        }
+    }
+
     /// Takes room for an image of `image_size` bytes and its data.
     pub(crate) fn take(&self, image_size: usize, shape: Shape) -> Result<Span<'_>, LoadError> {
         let needed = image_size.max(shape.data_memory_size);
@@ -228,17 +249,26 @@ impl Windows {
             return Ok(None);
         };
         let range = found.start - chosen.run..found.end - chosen.run;
-        if let Err(error) = chosen.make_ready(&range, shape.payload_size, shape.data_memory_size) {
-            state.free.insert(found);
-            return Err(error);
-        }
+        let ready = chosen.make_ready(&range, shape.payload_size, shape.data_memory_size);
+        let jobs = match ready {
+            Ok(jobs) => jobs,
+            Err(error) => {
+                state.free.insert(found);
+                return Err(error);
+            }
+        };
         state.counts.loaded_again += 1;
+        let write = chosen.write_pointer().wrapping_add(range.start);
+        let is_anonymous = chosen.is_anonymous();
+        for job in jobs.into_iter().flatten() {
+            self.ahead.ask(job, false);
+        }
         Ok(Some(Span {
             windows: self,
             window,
-            write: chosen.write_pointer().wrapping_add(range.start),
+            write,
             run: found.start,
-            is_anonymous: chosen.is_anonymous(),
+            is_anonymous,
             range,
             source: Source::Again {
                 scratch: vec![0; image_size],
@@ -362,6 +392,7 @@ impl Drop for Windows {
 mod tests {
     use super::super::window::{DATA_STRIDE, DISTANCE};
     use super::*;
+    use std::time::{Duration, Instant};
 
     fn shape(payload: usize, data: usize) -> Shape {
         Shape {
@@ -385,6 +416,25 @@ mod tests {
         assert_eq!(span.base(), first + 112, "aligned behind the first payload");
         drop(span);
         assert_eq!(windows.used(), 100);
+        Ok(())
+    }
+
+    #[test]
+    fn room_is_made_ready_before_the_first_image() -> Result<(), LoadError> {
+        let windows = Windows::new(false, Profile::default());
+        windows.expect_images();
+        windows.expect_images();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while windows.counts().ahead == 0 {
+            assert!(Instant::now() < deadline, "no thread makes room ready");
+            std::thread::yield_now();
+        }
+        windows.take(100, shape(100, 0))?.keep()?;
+        assert_eq!((windows.counts().windows, windows.used()), (1, 100));
+        // What is sealed image by image is not made ready.
+        let anonymous = Windows::new(true, Profile::default());
+        anonymous.expect_images();
+        assert_eq!(anonymous.counts().windows, 0);
         Ok(())
     }
 

@@ -71,7 +71,12 @@ impl WindowSets {
         }
     }
 
-    /// The same in another set than `own`, where that is refused.
+    /// Has room made ready for the first images of a process.
+    pub(crate) fn expect_images(&self) {
+        self.first.expect_images();
+    }
+
+    /// Takes room in another set than `own`, where that is refused.
     #[cold]
     fn take_beside(
         &self,
