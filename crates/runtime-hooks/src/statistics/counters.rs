@@ -1,7 +1,7 @@
 //! The numbers of one session that evaluations add to, in lanes: see `lanes.rs`.
 
 use super::{Statistics, Way, lock_patiently};
-use crate::lanes::Lanes;
+use crate::lanes::{Lanes, add};
 use crate::outcome::Outcome;
 use crate::timeline::Recording;
 use rekindle_cache_core::latency::{BUCKETS, Histogram, bucket};
@@ -65,10 +65,6 @@ impl Default for Counts {
             latencies: [zeros(), zeros(), zeros()],
         }
     }
-}
-
-fn add(counter: &AtomicU64, number: u64) {
-    counter.fetch_add(number, Ordering::Relaxed);
 }
 
 impl Counters {
