@@ -278,7 +278,7 @@ impl Bench {
             let words = String::from_utf8_lossy(&output.stderr);
             // After its last words Rust's runtime says how to have a backtrace.
             let is_word = |line: &&str| !line.starts_with("note:") && !line.starts_with("stack ");
-            let last = words.lines().filter(is_word).next_back();
+            let last = words.lines().rfind(is_word);
             let last = last.unwrap_or("it said nothing");
             let kept = std::fs::read(progress.path())?;
             let (samples, _) = kept.as_chunks();
